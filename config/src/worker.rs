@@ -1,0 +1,90 @@
+//! `worker.toml`: one worker process.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use ipnet::IpNet;
+use weir_protocol::{Bytes, WorkerId};
+
+use crate::{Problems, gateway::Secret};
+
+/// A checked `worker.toml`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerConfig {
+    /// `[worker]`
+    pub worker: WorkerSection,
+    /// `[gateway]`: who may see internal headers and the load report.
+    pub gateway: TrustSection,
+    /// `[limits]`
+    pub limits: WorkerLimits,
+    /// `[cpu]`
+    pub cpu: CpuSection,
+}
+
+/// `[worker]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerSection {
+    /// The name that gateways and answers show; required.
+    pub name: WorkerId,
+    /// Default `127.0.0.1:9001`.
+    pub listen: SocketAddr,
+    /// The model repository; a relative path starts at the file's folder; required.
+    pub repository: PathBuf,
+    /// Threads of the HTTP front; default 1 per 4 cores granted, at least 1.
+    pub threads: usize,
+    /// How long accepted requests may take once a stop was asked for; default 30 s.
+    pub drain_timeout: Duration,
+}
+
+/// `[gateway]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrustSection {
+    /// Networks whose peers are trusted; default `["127.0.0.0/8", "::1/128"]`.
+    pub trusted: Vec<IpNet>,
+    /// A peer elsewhere is trusted when its `weir-token` equals this.
+    pub token: Option<Secret>,
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerLimits {
+    /// Largest request body; 413 above; default 1 GiB.
+    pub body_bytes: Bytes,
+    /// Deepest JSON nesting; default 32.
+    pub json_depth: usize,
+    /// Longest silence of a client while it sends its body; 408 after; default 30 s.
+    pub body_timeout: Duration,
+    /// Requests in flight in all; 503 `queue-full` above; default 65,536.
+    pub in_flight: usize,
+}
+
+/// `[cpu]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CpuSection {
+    /// Threads that one forward pass may use; default 1.
+    pub intra_op_threads: usize,
+    /// Memory that models may use; default the cgroup's limit, else physical memory. `None` = find out at start.
+    pub memory: Option<Bytes>,
+}
+
+impl WorkerConfig {
+    /// Parses and checks the text of a `worker.toml`; `file` is for messages and for resolving relative paths.
+    ///
+    /// # Errors
+    /// Every problem found, in order of position.
+    pub fn parse(text: &str, file: &Path) -> Result<Self, Problems> {
+        let _ = text;
+        Err(Problems { file: file.to_owned(), list: Vec::new() })
+    }
+
+    /// Reads and parses a file.
+    ///
+    /// # Errors
+    /// As [`Self::parse`]; a file that cannot be read is one problem at 1:1.
+    pub fn load(file: &Path) -> Result<Self, Problems> {
+        Self::parse("", file)
+    }
+}

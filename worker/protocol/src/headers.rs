@@ -1,0 +1,35 @@
+//! Names of the headers that gateway and worker exchange, and of those a client may send.
+//!
+//! Everything under [`INTERNAL_PREFIX`] from a client is stripped at the gateway, and the worker's copies are
+//! stripped on the way out, except those in [`CLIENT_VISIBLE`].
+
+/// Every internal header begins with this, in lower case.
+pub const INTERNAL_PREFIX: &str = "weir-";
+/// ORCA load headers, stripped in both directions like the internal ones.
+pub const ORCA_LOAD: &str = "endpoint-load-metrics";
+/// Asks a foreign worker for ORCA load headers.
+pub const ORCA_FORMAT: &str = "endpoint-load-metrics-format";
+
+/// Gateway to worker: the id of the request, for logs on both sides.
+pub const REQUEST_ID: &str = "weir-request-id";
+/// Gateway to worker: time left until the deadline, in microseconds, decimal.
+pub const DEADLINE_US: &str = "weir-deadline-us";
+/// Gateway to worker: the shared token that makes a peer trusted.
+pub const TOKEN: &str = "weir-token";
+/// Worker to gateway: why the request was not started ([`crate::Refusal::name`]).
+pub const REFUSED: &str = "weir-refused";
+/// Worker to gateway and client: `model;version;worker` that answered.
+pub const SERVED: &str = "weir-served";
+/// Gateway or worker to client: why there is no result ([`crate::Reason::name`]).
+pub const REASON: &str = "weir-reason";
+
+/// Internal headers that clients may see.
+pub const CLIENT_VISIBLE: [&str; 2] = [REASON, SERVED];
+
+/// Client to gateway: the id to use for this request; echoed.
+pub const CLIENT_REQUEST_ID: &str = "x-request-id";
+/// Client to gateway: the deadline, in milliseconds from now, decimal.
+pub const CLIENT_TIMEOUT_MS: &str = "x-timeout-ms";
+
+/// Byte length of the JSON part of a body with binary tensors (OIP binary tensor extension).
+pub const INFERENCE_HEADER_CONTENT_LENGTH: &str = "inference-header-content-length";
