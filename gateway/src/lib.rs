@@ -1,1 +1,3 @@
-//! Weir.
+//! Weir's gateway as a library: everything but the command line.
+
+pub mod telemetry;
