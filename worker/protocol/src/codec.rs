@@ -3,14 +3,26 @@
 //! Decoding checks everything that can be checked without knowing the model: framing, sizes, datatypes, that the
 //! shape's product fits the data. Called by the worker's REST front and by test clients; knows no HTTP.
 
+mod binary;
+mod json_data;
+mod print;
+mod request;
+mod response;
+mod tensor;
+mod text;
+
 use bytes::Bytes;
 
-use crate::{InferRequest, InferResponse, OipError};
+use self::{
+    binary::Tail,
+    text::{Checked, Cursor},
+};
+use crate::{InferRequest, InferResponse, OipError, Reason};
 
 /// Bounds on what decoding accepts.
 #[derive(Debug, Clone, Copy)]
 pub struct CodecLimits {
-    /// Deepest nesting of JSON arrays and objects; default 32.
+    /// Deepest nesting of JSON arrays and objects, at most 128; default 32.
     pub json_depth: usize,
     /// Most inputs, and most requested outputs, of one request; default 256.
     pub tensors: usize,
@@ -36,34 +48,36 @@ pub struct Encoded {
 
 /// Decodes an infer request. `json_len` is the value of `Inference-Header-Content-Length`, absent for plain JSON.
 ///
+/// Binary inputs share the memory of `body`. Every decoded tensor passes [`crate::Tensor::check`]. The JSON may hold
+/// `NaN`, `Infinity` and `-Infinity` as numbers. Unknown keys and unknown tensor parameters are ignored, a known key
+/// that appears twice is an error.
+///
 /// # Errors
-/// `bad-request` with a message that names what was expected.
+/// `bad-request` with a message that names the input and what was expected; `unsupported` for a raw request
+/// (`json_len` = 0).
 pub fn decode_request(
     body: &Bytes,
     json_len: Option<usize>,
     limits: &CodecLimits,
 ) -> Result<InferRequest, OipError> {
-    let _ = (body, json_len, limits);
-    Err(OipError::bad_request("not built yet"))
+    decode(body, json_len, limits, request::read)
 }
 
 /// Encodes an infer response; each output in the form that it asks for.
 ///
 /// # Errors
-/// `unsupported` when an output that has no JSON form (FP16, BF16) is asked for as JSON; `internal` when an
-/// output's data does not fit its shape.
+/// `unsupported` when an output that has no JSON form (FP16, BF16, BYTES that are not UTF-8) is asked for as JSON;
+/// `internal` when an output's data does not fit its shape.
 pub fn encode_response(response: &InferResponse) -> Result<Encoded, OipError> {
-    let _ = response;
-    Err(OipError::bad_request("not built yet"))
+    response::write(response).map(print::Body::finish)
 }
 
-/// Encodes an infer request, for clients: each input in the given form.
+/// Encodes an infer request, for clients: all inputs in binary form, or all as JSON.
 ///
 /// # Errors
 /// As [`encode_response`].
 pub fn encode_request(request: &InferRequest, binary: bool) -> Result<Encoded, OipError> {
-    let _ = (request, binary);
-    Err(OipError::bad_request("not built yet"))
+    request::write(request, |_| binary).map(print::Body::finish)
 }
 
 /// Decodes an infer response, for clients.
@@ -75,6 +89,32 @@ pub fn decode_response(
     json_len: Option<usize>,
     limits: &CodecLimits,
 ) -> Result<InferResponse, OipError> {
-    let _ = (body, json_len, limits);
-    Err(OipError::bad_request("not built yet"))
+    decode(body, json_len, limits, response::read)
 }
+
+fn decode<T>(
+    body: &Bytes,
+    json_len: Option<usize>,
+    limits: &CodecLimits,
+    read: fn(&mut Cursor<'_>, &mut Tail, &CodecLimits) -> Checked<T>,
+) -> Result<T, OipError> {
+    if json_len == Some(0) {
+        let message =
+            "raw requests (Inference-Header-Content-Length: 0) are not supported: send the JSON part";
+        return Err(OipError::new(Reason::Unsupported, message));
+    }
+    let decode = || -> Checked<T> {
+        let (json, mut tail) = binary::split(body, json_len)?;
+        let text = std::str::from_utf8(&json)
+            .map_err(|error| format!("JSON byte {}: not UTF-8", error.valid_up_to()))?;
+        let mut cursor = Cursor::new(text, limits.json_depth);
+        let value = read(&mut cursor, &mut tail, limits)?;
+        cursor.end()?;
+        tail.end()?;
+        Ok(value)
+    };
+    decode().map_err(OipError::bad_request)
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::shown;
+
 /// Element type of a tensor; serialised by its protocol name (`"FP32"`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -90,8 +92,7 @@ impl FromStr for Datatype {
     fn from_str(text: &str) -> Result<Self, String> {
         Self::ALL.into_iter().find(|d| d.name() == text).ok_or_else(|| {
             let known: Vec<_> = Self::ALL.iter().map(|d| d.name()).collect();
-            let shown: String = text.chars().take(64).flat_map(char::escape_debug).collect();
-            format!("unknown datatype '{shown}': use one of {}", known.join(" "))
+            format!("unknown datatype '{}': use one of {}", shown(text), known.join(" "))
         })
     }
 }

@@ -5,6 +5,11 @@
 
 use std::fmt;
 
+/// A client's text as an error message may show it: shortened to 64 characters, control characters escaped.
+pub(crate) fn shown(text: &str) -> String {
+    text.chars().take(64).flat_map(char::escape_debug).collect()
+}
+
 /// An answer that is not a result. The message is for the client: it names what was expected and never carries a
 /// path, a stack frame or a library's internals.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -7,6 +7,8 @@ use std::{fmt, num::NonZeroU64, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::shown;
+
 /// Longest model or worker name, in bytes (DESIGN.md section 4).
 pub const MAX_NAME_BYTES: usize = 128;
 
@@ -27,10 +29,6 @@ pub enum IdError {
         /// The offending text, shortened to 64 characters, control characters escaped.
         shown: String,
     },
-}
-
-fn shown(text: &str) -> String {
-    text.chars().take(64).flat_map(char::escape_debug).collect()
 }
 
 fn check_name(text: &str) -> Result<Arc<str>, IdError> {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Datatype;
+use crate::{Datatype, OipError, error::shown};
 
 /// One named tensor with its data.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,10 +17,103 @@ pub struct Tensor {
     pub name: String,
     /// Element type.
     pub datatype: Datatype,
-    /// Dimensions, outermost first. Their product times the element size equals `data.len()` (not for BYTES).
+    /// Dimensions, outermost first. Their product is the number of elements in `data`.
     pub shape: Vec<u64>,
     /// Raw elements: little-endian, row-major.
     pub data: bytes::Bytes,
+}
+
+impl Tensor {
+    /// Number of elements that the shape stands for: see [`element_count`].
+    #[must_use]
+    pub fn element_count(&self) -> Option<u64> {
+        element_count(&self.shape)
+    }
+
+    /// Checks that the data is what datatype and shape say: its size, BOOL bytes 0 or 1, BYTES lengths that add up.
+    /// Holds for every tensor that the codec decoded.
+    ///
+    /// # Errors
+    /// [`crate::Reason::BadRequest`], naming the tensor, what is needed and what is there.
+    pub fn check(&self) -> Result<(), OipError> {
+        check_size(self.datatype, &self.shape, self.data.len() as u64)
+            .map_err(|fault| format!("{fault}, there are {}", self.data.len()))
+            .and_then(|()| self.check_content())
+            .map_err(|fault| OipError::bad_request(format!("tensor '{}': {fault}", shown(&self.name))))
+    }
+
+    /// Checks what the elements themselves promise, the size being right.
+    pub(crate) fn check_content(&self) -> Result<(), String> {
+        match self.datatype {
+            Datatype::Bool => check_bools(&self.data),
+            Datatype::Bytes => check_strings(&self.data, self.element_count()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Number of elements of a shape: the product of its dimensions, 1 for none, 0 if any is 0.
+///
+/// `None` when the dimensions other than 0 multiply to more than 2^63 - 1: strides are computed from them even
+/// where there is no element.
+#[must_use]
+pub fn element_count(shape: &[u64]) -> Option<u64> {
+    let product = shape.iter().try_fold(1_u64, |product, &size| product.checked_mul(size.max(1)))?;
+    let product = i64::try_from(product).is_ok().then_some(product)?;
+    Some(if shape.contains(&0) { 0 } else { product })
+}
+
+/// Fewest bytes that the raw form can take; exact but for BYTES, whose elements take at least their length prefix.
+pub(crate) fn least_bytes(datatype: Datatype, shape: &[u64]) -> Option<u64> {
+    let size = datatype.size().unwrap_or(size_of::<u32>());
+    element_count(shape)?.checked_mul(size as u64)
+}
+
+/// Checks a raw form's length against datatype and shape; the error says what is needed.
+pub(crate) fn check_size(datatype: Datatype, shape: &[u64], bytes: u64) -> Result<(), String> {
+    match (least_bytes(datatype, shape), datatype.size()) {
+        (None, _) => Err(format!("shape {shape:?} of {datatype} is too large")),
+        (Some(needed), Some(_)) if needed != bytes => {
+            Err(format!("shape {shape:?} needs {needed} bytes of {datatype}"))
+        }
+        (Some(needed), None) if needed > bytes => {
+            Err(format!("shape {shape:?} needs at least {needed} bytes of {datatype}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The first element of BYTES in raw form and what follows it; `None` when the data ends within it.
+pub(crate) fn split_string(data: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = data.split_first_chunk()?;
+    rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)
+}
+
+fn check_bools(data: &[u8]) -> Result<(), String> {
+    match data.iter().enumerate().find(|(_, byte)| **byte > 1) {
+        None => Ok(()),
+        Some((index, byte)) => Err(format!("element {index} (BOOL): expected the byte 0 or 1, found {byte}")),
+    }
+}
+
+fn check_strings(mut data: &[u8], count: Option<u64>) -> Result<(), String> {
+    let mut seen = 0_u64;
+    while !data.is_empty() {
+        let Some((_, rest)) = split_string(data) else {
+            return Err(format!(
+                "element {seen} (BYTES): expected a 4-byte length and that many bytes, found {} bytes in all",
+                data.len()
+            ));
+        };
+        data = rest;
+        seen += 1;
+    }
+    match count {
+        Some(count) if count == seen => Ok(()),
+        _ => {
+            Err(format!("the shape needs {} elements of BYTES, there are {seen}", count.unwrap_or(u64::MAX)))
+        }
+    }
 }
 
 /// A request or response parameter: string, number or bool (OIP v2).

@@ -1,0 +1,236 @@
+//! A cursor over JSON text: the grammar of RFC 8259, one token at a time, nothing kept.
+//!
+//! Exists because tensors need three things that serde_json does not give: a number's own text (so that FP32 is
+//! rounded once, not by way of FP64), the bare tokens `NaN`, `Infinity` and `-Infinity` that Triton and Python's
+//! `json` write, and a bound on nesting that also holds in what is skipped. Knows nothing of tensors. Escaped
+//! strings are left to serde_json. Called by the readers beside it.
+
+use std::borrow::Cow;
+
+/// What a reader answers: the value, or in words what was expected and what was there.
+pub(super) type Checked<T> = Result<T, String>;
+
+/// Nesting that no limit can exceed. Skipping recurses, about 200 bytes of stack a level.
+const DEEPEST: usize = 128;
+
+/// A position in JSON text. A clone reads the same text again from the same place.
+#[derive(Debug, Clone)]
+pub(super) struct Cursor<'a> {
+    text: &'a str,
+    at: usize,
+    depth: usize,
+    max_depth: usize,
+}
+
+impl<'a> Cursor<'a> {
+    /// At the beginning of `text`; arrays and objects may nest `max_depth` deep, at most 128.
+    pub(super) fn new(text: &'a str, max_depth: usize) -> Self {
+        Self { text, at: 0, depth: 0, max_depth: max_depth.min(DEEPEST) }
+    }
+
+    /// Number of bytes not yet read.
+    pub(super) fn remaining(&self) -> usize {
+        self.text.len().saturating_sub(self.at)
+    }
+
+    /// The first byte of the next token.
+    pub(super) fn peek(&mut self) -> Option<u8> {
+        while matches!(self.byte(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
+            self.at += 1;
+        }
+        self.byte()
+    }
+
+    /// Whether an array stands here that begins with an array.
+    pub(super) fn nests(&self) -> bool {
+        let mut ahead = self.clone();
+        ahead.peek();
+        ahead.eat(b'[') && ahead.peek() == Some(b'[')
+    }
+
+    /// What stands here instead of `expected`.
+    pub(super) fn fault(&self, expected: &str) -> String {
+        let found = match self.text.get(self.at..).and_then(|rest| rest.chars().next()) {
+            Some(c) => format!("'{}'", c.escape_debug()),
+            None => "the end".to_owned(),
+        };
+        format!("JSON byte {}: expected {expected}, found {found}", self.at)
+    }
+
+    /// Reads `{...}`; `on_value` reads the value of each key.
+    pub(super) fn object(
+        &mut self,
+        mut on_value: impl FnMut(&mut Self, Cow<'a, str>) -> Checked<()>,
+    ) -> Checked<()> {
+        self.group([b'{', b'}'], ["an object", "',' or '}'"], |cursor| {
+            let key = cursor.string()?;
+            cursor.token(b':', "':'")?;
+            on_value(cursor, key)
+        })
+    }
+
+    /// Reads `[...]`; `on_item` reads each item.
+    pub(super) fn array(&mut self, on_item: impl FnMut(&mut Self) -> Checked<()>) -> Checked<()> {
+        self.group([b'[', b']'], ["an array", "',' or ']'"], on_item)
+    }
+
+    fn group(
+        &mut self,
+        [open, close]: [u8; 2],
+        [whole, more]: [&str; 2],
+        mut on_item: impl FnMut(&mut Self) -> Checked<()>,
+    ) -> Checked<()> {
+        self.token(open, whole)?;
+        if self.depth == self.max_depth {
+            return Err(format!("JSON byte {}: nested deeper than {} levels", self.at, self.max_depth));
+        }
+        self.depth += 1;
+        if self.peek() == Some(close) {
+            self.at += 1;
+        } else {
+            loop {
+                on_item(self)?;
+                match self.peek() {
+                    Some(b',') => self.at += 1,
+                    Some(byte) if byte == close => break self.at += 1,
+                    _ => return Err(self.fault(more)),
+                }
+            }
+        }
+        self.depth -= 1;
+        Ok(())
+    }
+
+    /// Reads a string; borrowed unless it holds escapes.
+    pub(super) fn string(&mut self) -> Checked<Cow<'a, str>> {
+        self.token(b'"', "a string")?;
+        let from = self.at;
+        self.pass_plain()?;
+        if self.eat(b'"') {
+            return Ok(Cow::Borrowed(self.span(from, self.at - 1)));
+        }
+        while !self.eat(b'"') {
+            self.at += 2; // A backslash and what it escapes, which may be a quote.
+            self.pass_plain()?;
+        }
+        serde_json::from_str(self.span(from - 1, self.at))
+            .map(Cow::Owned)
+            .map_err(|_| format!("JSON byte {from}: expected a string, found one with a wrong escape"))
+    }
+
+    fn pass_plain(&mut self) -> Checked<()> {
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        let stop = rest.iter().position(|&b| b == b'"' || b == b'\\' || b < b' ');
+        self.at += stop.unwrap_or(rest.len());
+        match self.byte() {
+            Some(b'"' | b'\\') => Ok(()),
+            _ => Err(self.fault("the end of a string")),
+        }
+    }
+
+    /// Reads a number and returns its text.
+    pub(super) fn number(&mut self) -> Checked<&'a str> {
+        self.peek();
+        let from = self.at;
+        self.eat(b'-');
+        if !self.eat(b'0') {
+            self.digits("a number")?;
+        }
+        if self.eat(b'.') {
+            self.digits("a digit")?;
+        }
+        if self.eat(b'e') || self.eat(b'E') {
+            let _ = self.eat(b'+') || self.eat(b'-');
+            self.digits("a digit")?;
+        }
+        Ok(self.span(from, self.at))
+    }
+
+    /// Reads `NaN`, `Infinity` or `-Infinity` if one stands here.
+    pub(super) fn non_finite(&mut self) -> Option<f64> {
+        match self.peek()? {
+            b'N' => self.word("NaN").then_some(f64::NAN),
+            b'I' => self.word("Infinity").then_some(f64::INFINITY),
+            b'-' => self.word("-Infinity").then_some(f64::NEG_INFINITY),
+            _ => None,
+        }
+    }
+
+    /// Reads `true` or `false`.
+    pub(super) fn boolean(&mut self) -> Checked<bool> {
+        self.peek();
+        if self.word("true") {
+            Ok(true)
+        } else if self.word("false") {
+            Ok(false)
+        } else {
+            Err(self.fault("true or false"))
+        }
+    }
+
+    /// Reads `null` if it stands here.
+    pub(super) fn null(&mut self) -> bool {
+        self.peek() == Some(b'n') && self.word("null")
+    }
+
+    /// Reads any value and forgets it.
+    pub(super) fn skip(&mut self) -> Checked<()> {
+        match self.peek() {
+            Some(b'{') => self.object(|cursor, _| cursor.skip()),
+            Some(b'[') => self.array(Self::skip),
+            Some(b'"') => self.string().map(drop),
+            Some(b't' | b'f') => self.boolean().map(drop),
+            Some(b'-' | b'0'..=b'9' | b'N' | b'I') => {
+                if self.non_finite().is_none() {
+                    self.number()?;
+                }
+                Ok(())
+            }
+            _ if self.null() => Ok(()),
+            _ => Err(self.fault("a value")),
+        }
+    }
+
+    /// Checks that nothing but white space follows.
+    pub(super) fn end(&mut self) -> Checked<()> {
+        match self.peek() {
+            None => Ok(()),
+            Some(_) => Err(self.fault("the end")),
+        }
+    }
+
+    fn byte(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn eat(&mut self, byte: u8) -> bool {
+        let here = self.byte() == Some(byte);
+        self.at += usize::from(here);
+        here
+    }
+
+    fn token(&mut self, byte: u8, expected: &str) -> Checked<()> {
+        self.peek();
+        if self.eat(byte) { Ok(()) } else { Err(self.fault(expected)) }
+    }
+
+    fn word(&mut self, word: &str) -> bool {
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        let here = rest.starts_with(word.as_bytes());
+        self.at += if here { word.len() } else { 0 };
+        here
+    }
+
+    fn digits(&mut self, expected: &str) -> Checked<()> {
+        let from = self.at;
+        while matches!(self.byte(), Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+        if self.at == from { Err(self.fault(expected)) } else { Ok(()) }
+    }
+
+    /// Both ends lie next to ASCII bytes, so this is never inside a character.
+    fn span(&self, from: usize, to: usize) -> &'a str {
+        self.text.get(from..to).unwrap_or_default()
+    }
+}
