@@ -1,14 +1,21 @@
 //! `gateway.toml`: listeners, limits, workers, routes, per-model settings.
 
+mod read;
+mod route;
+
 use std::{collections::BTreeMap, net::SocketAddr, path::Path, time::Duration};
 
 use globset::GlobMatcher;
 use weir_protocol::{Bytes, ModelName, Version, WorkerId};
 
-use crate::Problems;
+use crate::{
+    Problems,
+    outside::{Outside, System},
+    reader,
+};
 
 /// A checked `gateway.toml`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct GatewayConfig {
     /// `[gateway]`
     pub gateway: GatewaySection,
@@ -177,7 +184,7 @@ pub struct Worker {
 }
 
 /// `[[route]]`: a condition and where matching requests go.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Route {
     /// Unique; shown in logs and metrics; default `route-N` (N from 1).
     pub name: String,
@@ -227,14 +234,23 @@ pub struct ModelSection {
     pub policy: Option<PolicyName>,
 }
 
+impl PartialEq for RouteMatch {
+    /// Globs are equal when their text is.
+    fn eq(&self, other: &Self) -> bool {
+        let glob = |m: &Self| m.model.as_ref().map(|glob| glob.glob().glob().to_owned());
+        glob(self) == glob(other) && self.host == other.host && self.headers == other.headers
+    }
+}
+
 impl GatewayConfig {
     /// Parses and checks the text of a `gateway.toml`; `file` is for messages and for resolving relative paths.
+    ///
+    /// Reads what the text names: environment variables and files of secrets, and the addresses of host names.
     ///
     /// # Errors
     /// Every problem found, in order of position.
     pub fn parse(text: &str, file: &Path) -> Result<Self, Problems> {
-        let _ = (text, file);
-        Err(Problems { file: file.to_owned(), list: Vec::new() })
+        Self::parse_in(text, file, &System)
     }
 
     /// Reads and parses a file.
@@ -242,6 +258,10 @@ impl GatewayConfig {
     /// # Errors
     /// As [`Self::parse`]; a file that cannot be read is one problem at 1:1.
     pub fn load(file: &Path) -> Result<Self, Problems> {
-        Self::parse("", file)
+        Self::parse(&reader::text_of(file)?, file)
+    }
+
+    pub(crate) fn parse_in(text: &str, file: &Path, outside: &dyn Outside) -> Result<Self, Problems> {
+        reader::read(text, file, outside, read::gateway)
     }
 }

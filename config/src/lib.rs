@@ -7,6 +7,9 @@
 pub mod diagnostic;
 pub mod gateway;
 pub mod model;
+mod outside;
+mod reader;
+mod value;
 pub mod worker;
 
 pub use diagnostic::{Problem, Problems};

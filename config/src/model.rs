@@ -1,5 +1,7 @@
 //! `model.toml`: what a model takes, gives and how it is batched. A TorchScript file says none of this itself.
 
+mod read;
+
 use std::{
     path::{Path, PathBuf},
     time::Duration,
@@ -7,7 +9,11 @@ use std::{
 
 use weir_protocol::{Bytes, Datatype};
 
-use crate::Problems;
+use crate::{
+    Problems,
+    outside::{Outside, System},
+    reader,
+};
 
 /// A checked `model.toml`. The model's name is its folder's.
 #[derive(Debug, Clone, PartialEq)]
@@ -83,8 +89,7 @@ impl ModelConfig {
     /// # Errors
     /// Every problem found, in order of position.
     pub fn parse(text: &str, file: &Path) -> Result<Self, Problems> {
-        let _ = text;
-        Err(Problems { file: file.to_owned(), list: Vec::new() })
+        Self::parse_in(text, file, &System)
     }
 
     /// Reads and parses a file.
@@ -92,6 +97,10 @@ impl ModelConfig {
     /// # Errors
     /// As [`Self::parse`]; a file that cannot be read is one problem at 1:1.
     pub fn load(file: &Path) -> Result<Self, Problems> {
-        Self::parse("", file)
+        Self::parse(&reader::text_of(file)?, file)
+    }
+
+    pub(crate) fn parse_in(text: &str, file: &Path, outside: &dyn Outside) -> Result<Self, Problems> {
+        reader::read(text, file, outside, read::model)
     }
 }

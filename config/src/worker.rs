@@ -1,5 +1,7 @@
 //! `worker.toml`: one worker process.
 
+mod read;
+
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -9,7 +11,12 @@ use std::{
 use ipnet::IpNet;
 use weir_protocol::{Bytes, WorkerId};
 
-use crate::{Problems, gateway::Secret};
+use crate::{
+    Problems,
+    gateway::Secret,
+    outside::{Outside, System},
+    reader,
+};
 
 /// A checked `worker.toml`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,8 +83,7 @@ impl WorkerConfig {
     /// # Errors
     /// Every problem found, in order of position.
     pub fn parse(text: &str, file: &Path) -> Result<Self, Problems> {
-        let _ = text;
-        Err(Problems { file: file.to_owned(), list: Vec::new() })
+        Self::parse_in(text, file, &System)
     }
 
     /// Reads and parses a file.
@@ -85,6 +91,10 @@ impl WorkerConfig {
     /// # Errors
     /// As [`Self::parse`]; a file that cannot be read is one problem at 1:1.
     pub fn load(file: &Path) -> Result<Self, Problems> {
-        Self::parse("", file)
+        Self::parse(&reader::text_of(file)?, file)
+    }
+
+    pub(crate) fn parse_in(text: &str, file: &Path, outside: &dyn Outside) -> Result<Self, Problems> {
+        reader::read(text, file, outside, read::worker)
     }
 }

@@ -1,0 +1,69 @@
+//! Addresses: listeners, workers, networks.
+
+use std::net::SocketAddr;
+
+use ipnet::IpNet;
+
+use super::parsed;
+use crate::reader::{Node, Read, shown};
+
+/// Where a worker listens.
+pub(crate) struct Upstream {
+    /// The address to connect to.
+    pub(crate) address: SocketAddr,
+    /// `host:port` as in the file.
+    pub(crate) authority: String,
+}
+
+/// An IP address and a port to listen on.
+pub(crate) fn socket_address(node: &Node<'_>) -> Read<SocketAddr> {
+    parsed("an IP address and a port", "write such as \"127.0.0.1:8080\" or \"[::1]:8080\"")(node)
+}
+
+/// A network such as `"10.0.0.0/8"`.
+pub(crate) fn network(node: &Node<'_>) -> Read<IpNet> {
+    let network: IpNet =
+        parsed("a network", "write such as \"10.0.0.0/8\"; one address is \"10.1.2.3/32\"")(node)?;
+    Ok(network.trunc())
+}
+
+/// `http://host:port`. A host name is resolved here and now; of several addresses the lowest is taken, IPv4 first, so
+/// that the same answer in another order is no change.
+pub(crate) fn upstream(node: &Node<'_>) -> Read<Upstream> {
+    let help = "write http://host:port, such as \"http://127.0.0.1:9001\"";
+    let text = node.text("an address", help)?;
+    let wrong = || node.wrong(format!("`{}` is not a worker's address", shown(text)), help);
+    if text.starts_with("https://") {
+        return Err(node.wrong("workers are reached over plain http", help));
+    }
+    let rest = text.strip_prefix("http://").ok_or_else(wrong)?;
+    let authority = rest.strip_suffix('/').unwrap_or(rest);
+    let (host, port) = authority.rsplit_once(':').ok_or_else(wrong)?;
+    let digits = port.bytes().all(|b| b.is_ascii_digit());
+    let port: u16 = port.parse().ok().filter(|port| digits && *port > 0).ok_or_else(wrong)?;
+    if let Ok(address) = authority.parse() {
+        return Ok(Upstream { address, authority: authority.to_owned() });
+    }
+    if !is_host_name(host) {
+        return Err(wrong());
+    }
+    let address = match node.outside().resolve(host, port) {
+        Ok(found) => found.into_iter().min(),
+        Err(error) => {
+            let help = "check the name, or write an IP address";
+            return Err(node.wrong(format!("cannot resolve `{}`: {error}", shown(host)), help));
+        }
+    };
+    let address = address.ok_or_else(|| node.wrong(format!("`{}` has no address", shown(host)), help))?;
+    Ok(Upstream { address, authority: authority.to_owned() })
+}
+
+/// Letters, digits, `-`, `_` and dots, and no number at the end: that would be a mistyped IPv4 address.
+fn is_host_name(host: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+    };
+    let last = host.rsplit('.').next().unwrap_or_default();
+    host.len() <= 253 && host.split('.').all(label) && !last.bytes().all(|b| b.is_ascii_digit())
+}

@@ -1,0 +1,67 @@
+//! The keys of `worker.toml`, with their ranges and defaults. Called by [`super::WorkerConfig::parse`].
+
+use std::{net::SocketAddr, time::Duration};
+
+use ipnet::IpNet;
+use weir_protocol::{Bytes, WorkerId};
+
+use super::{CpuSection, TrustSection, WorkerConfig, WorkerLimits, WorkerSection};
+use crate::{
+    reader::{Read, Table, version},
+    value::{duration, integer, list, name, network, path, secret, size, socket_address},
+};
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+/// Cores that one thread of the HTTP front keeps company, when `threads` is not set.
+const CORES_PER_FRONT_THREAD: usize = 4;
+
+/// Reads the root table.
+pub(super) fn worker(root: &mut Table<'_>) -> Read<WorkerConfig> {
+    version(root)?;
+    let worker = root.section("worker", worker_section);
+    let gateway = root.section("gateway", trust_section);
+    let limits = root.section("limits", limits);
+    let cpu = root.section("cpu", cpu);
+    Ok(WorkerConfig { worker: worker?, gateway: gateway?, limits: limits?, cpu: cpu? })
+}
+
+fn worker_section(table: &mut Table<'_>) -> Read<WorkerSection> {
+    let name = table.required("name", "name = \"worker-1\" below [worker]", name::<WorkerId>());
+    let listen = table.or("listen", SocketAddr::from(([127, 0, 0, 1], 9001)), socket_address);
+    let repository = table.required("repository", "repository = \"models\" below [worker]", path);
+    let threads = (table.cores() / CORES_PER_FRONT_THREAD).max(1);
+    let threads = table.or("threads", threads, integer(1..=1024));
+    let drain_timeout = table.or("drain_timeout", Duration::from_secs(30), duration(Duration::ZERO..=HOUR));
+    Ok(WorkerSection { name: name?, listen, repository: repository?, threads, drain_timeout })
+}
+
+fn trust_section(table: &mut Table<'_>) -> Read<TrustSection> {
+    let loopback = || {
+        let four = ipnet::Ipv4Net::new_assert([127, 0, 0, 0].into(), 8);
+        let six = ipnet::Ipv6Net::new_assert(std::net::Ipv6Addr::LOCALHOST, 128);
+        vec![IpNet::from(four), IpNet::from(six)]
+    };
+    Ok(TrustSection {
+        trusted: table
+            .optional("trusted", |node| list(node, 0, "[\"127.0.0.0/8\"]", network))
+            .unwrap_or_else(loopback),
+        token: table.optional("token", secret),
+    })
+}
+
+fn limits(table: &mut Table<'_>) -> Read<WorkerLimits> {
+    let silence = Duration::from_millis(1)..=HOUR;
+    Ok(WorkerLimits {
+        body_bytes: table.or("body_bytes", Bytes::mib(1024), size(Bytes(1)..=Bytes(1 << 40))),
+        json_depth: table.or("json_depth", 32, integer(1..=128)),
+        body_timeout: table.or("body_timeout", Duration::from_secs(30), duration(silence)),
+        in_flight: table.or("in_flight", 65_536, integer(1..=10_000_000)),
+    })
+}
+
+fn cpu(table: &mut Table<'_>) -> Read<CpuSection> {
+    Ok(CpuSection {
+        intra_op_threads: table.or("intra_op_threads", 1, integer(1..=1024)),
+        memory: table.optional("memory", size(Bytes::mib(1)..=Bytes(1 << 50))),
+    })
+}
