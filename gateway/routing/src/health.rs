@@ -56,23 +56,28 @@ pub struct HealthTracker {
     health: Health,
     /// Results in a row that speak against `health`.
     contrary: u32,
-    /// Good probes in a row that the next step to healthy takes: 1 until it was healthy once.
-    good_needed: u32,
+    /// Whether it was healthy once: before that, one good probe is enough.
+    proven: bool,
 }
 
 impl HealthTracker {
     /// A worker that was never probed.
     #[must_use]
     pub fn new(thresholds: HealthThresholds) -> Self {
-        Self { thresholds, health: Health::Unknown, contrary: 0, good_needed: 1 }
+        Self { thresholds, health: Health::Unknown, contrary: 0, proven: false }
+    }
+
+    /// Counts by other thresholds from the next result on; health and what was counted so far stay.
+    pub fn set_thresholds(&mut self, thresholds: HealthThresholds) {
+        self.thresholds = thresholds;
     }
 
     /// Takes in one probe's result. Returns the new health when this result changed it.
     pub fn on_probe(&mut self, ok: bool) -> Option<Health> {
-        let (verdict, needed) = if ok {
-            (Health::Healthy, self.good_needed)
-        } else {
-            (Health::Unhealthy, self.thresholds.unhealthy_after)
+        let (verdict, needed) = match (ok, self.proven) {
+            (true, false) => (Health::Healthy, 1),
+            (true, true) => (Health::Healthy, self.thresholds.healthy_after),
+            (false, _) => (Health::Unhealthy, self.thresholds.unhealthy_after),
         };
         if verdict == self.health {
             self.contrary = 0;
@@ -84,9 +89,7 @@ impl HealthTracker {
         }
         self.contrary = 0;
         self.health = verdict;
-        if ok {
-            self.good_needed = self.thresholds.healthy_after;
-        }
+        self.proven |= ok;
         Some(verdict)
     }
 
