@@ -1,3 +1,7 @@
 //! Weir's gateway as a library: everything but the command line.
+//!
+//! A request enters through the proxy, which reads one snapshot of the [`registry`]; probes and reload change the
+//! registry through its one writer; the admin listener shows and steers all of it.
 
+pub mod registry;
 pub mod telemetry;
