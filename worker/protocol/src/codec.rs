@@ -106,7 +106,7 @@ fn decode<T>(
     let decode = || -> Checked<T> {
         let (json, mut tail) = binary::split(body, json_len)?;
         let text = std::str::from_utf8(&json)
-            .map_err(|error| format!("JSON byte {}: not UTF-8", error.valid_up_to()))?;
+            .map_err(|error| binary::not_text(error.valid_up_to(), json_len.is_some()))?;
         let mut cursor = Cursor::new(text, limits.json_depth);
         let value = read(&mut cursor, &mut tail, limits)?;
         cursor.end()?;

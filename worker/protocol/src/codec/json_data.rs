@@ -115,7 +115,10 @@ where
         (self.read_one)(cursor, &mut self.out)
             .map_err(|fault| format!("element {} ({datatype}): {fault}", self.seen))?;
         if self.out.len() > tensor_bytes {
-            return Err(format!("element {}: the tensor exceeds {tensor_bytes} bytes", self.seen));
+            return Err(format!(
+                "element {}: the data exceeds the limit of {tensor_bytes} bytes per tensor",
+                self.seen
+            ));
         }
         self.seen += 1;
         Ok(())

@@ -159,5 +159,5 @@ fn strings(out: &mut Vec<u8>, tensor: &Tensor) -> Result<(), OipError> {
 
 fn no_json_form(tensor: &Tensor, why: &str) -> OipError {
     let name = crate::error::shown(&tensor.name);
-    OipError::new(Reason::Unsupported, format!("'{name}': {why}: ask for it in binary form (binary_data)"))
+    OipError::new(Reason::Unsupported, format!("'{name}': {why}: use the binary form (binary_data)"))
 }

@@ -131,15 +131,13 @@ fn json(cursor: &mut Cursor<'_>, datatype: Datatype, shape: &[u64], limits: &Cod
 
 /// Checks that what the shape claims is within the limits, before anything is read or allocated for it.
 fn fits(datatype: Datatype, shape: &[u64], limits: &CodecLimits) -> Checked<()> {
-    let least = infer::least_bytes(datatype, shape)
-        .ok_or_else(|| format!("shape {shape:?} of {datatype} overflows 63 bits"))?;
-    if least > limits.tensor_bytes as u64 {
-        return Err(format!(
-            "shape {shape:?} needs {least} bytes of {datatype}, the limit is {}",
+    match infer::least_bytes(datatype, shape) {
+        Some(least) if least <= limits.tensor_bytes as u64 => Ok(()),
+        _ => Err(format!(
+            "shape {shape:?} of {datatype} exceeds the limit of {} bytes per tensor",
             limits.tensor_bytes
-        ));
+        )),
     }
-    Ok(())
 }
 
 fn shape(cursor: &mut Cursor<'_>) -> Checked<Vec<u64>> {

@@ -1,6 +1,8 @@
 //! Tests of the codec as its callers see it: bodies in, tensors out, and back.
 
 mod forms;
+mod refusals;
+mod survival;
 
 use bytes::Bytes;
 

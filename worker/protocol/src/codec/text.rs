@@ -51,6 +51,7 @@ impl<'a> Cursor<'a> {
     /// What stands here instead of `expected`.
     pub(super) fn fault(&self, expected: &str) -> String {
         let found = match self.text.get(self.at..).and_then(|rest| rest.chars().next()) {
+            Some('"') => "'\"'".to_owned(),
             Some(c) => format!("'{}'", c.escape_debug()),
             None => "the end".to_owned(),
         };
@@ -234,3 +235,6 @@ impl<'a> Cursor<'a> {
         self.text.get(from..to).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests;
