@@ -96,3 +96,42 @@ impl FromStr for Datatype {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_datatype_has_one_name_for_text_and_serde() {
+        for datatype in Datatype::ALL {
+            assert_eq!(datatype.name().parse(), Ok(datatype));
+            assert_eq!(serde_json::to_value(datatype).unwrap(), datatype.name());
+        }
+    }
+
+    #[test]
+    fn names_give_the_size_in_bits() {
+        for datatype in Datatype::ALL {
+            let digits: String = datatype.name().chars().filter(char::is_ascii_digit).collect();
+            let expected = match datatype {
+                Datatype::Bool => Some(1),
+                Datatype::Bytes => None,
+                _ => digits.parse::<usize>().ok().map(|bits| bits / 8),
+            };
+            assert_eq!(datatype.size(), expected, "{datatype}");
+        }
+    }
+
+    #[test]
+    fn other_texts_are_refused_with_the_list_of_known_names() {
+        for text in ["", "fp32", " FP32", "STRING", "TYPE_FP32", "FP8\n"] {
+            let fault = text.parse::<Datatype>().unwrap_err();
+            let shown = shown(text);
+            assert!(
+                fault.starts_with(&format!("unknown datatype '{shown}': use one of BOOL UINT8")),
+                "{fault}"
+            );
+            assert!(fault.ends_with("FP64 BYTES"), "{fault}");
+        }
+    }
+}

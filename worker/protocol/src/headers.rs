@@ -33,3 +33,20 @@ pub const CLIENT_TIMEOUT_MS: &str = "x-timeout-ms";
 
 /// Byte length of the JSON part of a body with binary tensors (OIP binary tensor extension).
 pub const INFERENCE_HEADER_CONTENT_LENGTH: &str = "inference-header-content-length";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_gateway_must_strip_carries_the_prefix_and_nothing_else_does() {
+        for internal in [REQUEST_ID, DEADLINE_US, TOKEN, REFUSED, SERVED, REASON] {
+            assert!(internal.starts_with(INTERNAL_PREFIX), "{internal}");
+        }
+        for public in
+            [CLIENT_REQUEST_ID, CLIENT_TIMEOUT_MS, INFERENCE_HEADER_CONTENT_LENGTH, ORCA_LOAD, ORCA_FORMAT]
+        {
+            assert!(!public.starts_with(INTERNAL_PREFIX), "{public}");
+        }
+    }
+}

@@ -185,3 +185,6 @@ pub struct OutputTensor {
     /// Binary tensor extension (true) or JSON (false).
     pub binary: bool,
 }
+
+#[cfg(test)]
+mod tests;

@@ -102,3 +102,96 @@ pub struct ReplicaLoad {
     /// Requests accepted so far.
     pub arrivals: u64,
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const STATES: [Lifecycle; 6] = [
+        Lifecycle::Absent,
+        Lifecycle::Loading,
+        Lifecycle::Warming,
+        Lifecycle::Serving,
+        Lifecycle::Draining,
+        Lifecycle::Failed,
+    ];
+
+    fn report() -> LoadReport {
+        let failed = ReplicaLoad {
+            id: 1,
+            model: "digits".parse().unwrap(),
+            version: Version::new(2).unwrap(),
+            state: Lifecycle::Failed,
+            reason: Some("model.pt is truncated".into()),
+            device: 0,
+            size: Bytes(1024),
+            max_batch_size: 32,
+            queued: 1,
+            in_flight: 3,
+            arrivals: u64::MAX,
+        };
+        LoadReport {
+            format: FORMAT,
+            worker: "w-1".parse().unwrap(),
+            epoch: 77,
+            seq: 5,
+            accepting: true,
+            devices: vec![DeviceLoad { id: 0, name: "cpu".into(), total: Bytes(4096), free: Bytes(512) }],
+            models: vec![
+                failed.clone(),
+                ReplicaLoad { id: 2, state: Lifecycle::Serving, reason: None, ..failed },
+            ],
+        }
+    }
+
+    #[test]
+    fn the_report_reads_back_as_it_was_written() {
+        let text = serde_json::to_string(&report()).unwrap();
+        assert_eq!(serde_json::from_str::<LoadReport>(&text).unwrap(), report());
+    }
+
+    #[test]
+    fn the_wire_form_is_the_one_that_other_versions_speak() {
+        let value = serde_json::to_value(report()).unwrap();
+        assert_eq!(value["devices"], json!([{"id": 0, "name": "cpu", "total": 4096, "free": 512}]));
+        assert_eq!(
+            value["models"][0],
+            json!({
+                "id": 1, "model": "digits", "version": 2, "state": "failed", "reason": "model.pt is truncated",
+                "device": 0, "size": 1024, "max_batch_size": 32, "queued": 1, "in_flight": 3, "arrivals": u64::MAX,
+            })
+        );
+        assert_eq!(value["models"][1].get("reason"), None, "no reason without a failure");
+        for (key, expected) in [
+            ("format", json!(1)),
+            ("worker", json!("w-1")),
+            ("epoch", json!(77)),
+            ("seq", json!(5)),
+            ("accepting", json!(true)),
+        ] {
+            assert_eq!(value[key], expected, "{key}");
+        }
+    }
+
+    #[test]
+    fn a_newer_workers_extra_fields_are_ignored_and_bad_names_refused() {
+        let mut value = serde_json::to_value(report()).unwrap();
+        value["later"] = json!({"x": [1]});
+        assert_eq!(serde_json::from_value::<LoadReport>(value.clone()).unwrap(), report());
+        value["models"][0]["model"] = json!("../etc");
+        assert!(serde_json::from_value::<LoadReport>(value.clone()).is_err());
+        value["models"][0]["model"] = json!("digits");
+        value["models"][0]["version"] = json!(0);
+        assert!(serde_json::from_value::<LoadReport>(value).is_err());
+    }
+
+    #[test]
+    fn states_are_named_alike_in_the_report_and_in_labels() {
+        for (code, state) in STATES.into_iter().enumerate() {
+            assert_eq!(serde_json::to_value(state).unwrap(), state.name());
+            assert_eq!(state as usize, code, "wire codes follow the order of DESIGN.md section 5");
+        }
+    }
+}

@@ -40,3 +40,33 @@ pub struct TensorMetadata {
     /// Dimensions with the batch dimension first; -1 = any size.
     pub shape: Vec<i64>,
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn metadata_has_the_keys_that_stock_clients_read() {
+        let tensor =
+            |name: &str, shape| TensorMetadata { name: name.into(), datatype: Datatype::Fp32, shape };
+        let model = ModelMetadata {
+            name: "digits".into(),
+            versions: vec!["1".into(), "2".into()],
+            platform: "pytorch_libtorch".into(),
+            inputs: vec![tensor("INPUT__0", vec![-1, 1, 8, 8])],
+            outputs: vec![tensor("OUTPUT__0", vec![-1, 10])],
+        };
+        let expected = json!({
+            "name": "digits", "versions": ["1", "2"], "platform": "pytorch_libtorch",
+            "inputs": [{"name": "INPUT__0", "datatype": "FP32", "shape": [-1, 1, 8, 8]}],
+            "outputs": [{"name": "OUTPUT__0", "datatype": "FP32", "shape": [-1, 10]}],
+        });
+        assert_eq!(serde_json::to_value(&model).unwrap(), expected);
+        assert_eq!(serde_json::from_value::<ModelMetadata>(expected).unwrap(), model);
+        let server = ServerMetadata { name: "weir".into(), version: "0.1.0".into(), extensions: vec![] };
+        let expected = json!({"name": "weir", "version": "0.1.0", "extensions": []});
+        assert_eq!(serde_json::to_value(&server).unwrap(), expected);
+    }
+}

@@ -42,3 +42,39 @@ impl fmt::Display for Bytes {
         write!(f, "{}", bytesize::ByteSize(self.0).display().iec())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_write_sizes_with_a_unit_and_the_wire_carries_bytes() {
+        for (text, bytes) in [
+            ("16 MiB", Bytes::mib(16)),
+            ("1KiB", Bytes::kib(1)),
+            ("1.5 GiB", Bytes(3 << 29)),
+            ("2 kB", Bytes(2000)),
+            ("7", Bytes(7)),
+        ] {
+            assert_eq!(text.parse(), Ok(bytes), "{text}");
+            assert_eq!(serde_json::to_value(bytes).unwrap(), bytes.0);
+        }
+        for text in ["", "MiB", "-1 MiB", "16 apples"] {
+            assert!(text.parse::<Bytes>().is_err(), "{text:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn sizes_saturate_instead_of_wrapping() {
+        assert_eq!(Bytes::mib(u64::MAX), Bytes(u64::MAX));
+        assert_eq!(Bytes::kib(u64::MAX), Bytes(u64::MAX));
+        assert_eq!(Bytes(u64::MAX).as_usize() as u64, u64::MAX);
+    }
+
+    #[test]
+    fn a_whole_size_reads_back_as_it_is_shown() {
+        for bytes in [Bytes(0), Bytes(1023), Bytes::kib(1), Bytes::mib(16), Bytes::mib(3 << 10)] {
+            assert_eq!(bytes.to_string().parse(), Ok(bytes), "{bytes}");
+        }
+    }
+}

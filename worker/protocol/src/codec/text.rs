@@ -223,11 +223,10 @@ impl<'a> Cursor<'a> {
     }
 
     fn digits(&mut self, expected: &str) -> Checked<()> {
-        let from = self.at;
-        while matches!(self.byte(), Some(b'0'..=b'9')) {
-            self.at += 1;
-        }
-        if self.at == from { Err(self.fault(expected)) } else { Ok(()) }
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        self.at += count;
+        if count == 0 { Err(self.fault(expected)) } else { Ok(()) }
     }
 
     /// Both ends lie next to ASCII bytes, so this is never inside a character.
