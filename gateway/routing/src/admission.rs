@@ -62,3 +62,55 @@ impl Drop for Permit {
         self.0.in_flight.fetch_sub(1, Release);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_as_the_limit_are_admitted_and_a_dropped_permit_makes_room() {
+        let admission = Admission::new(2);
+        let (first, _second) = (admission.admit().unwrap(), admission.admit().unwrap());
+        assert!(admission.admit().is_none());
+        assert_eq!(admission.in_flight(), 2);
+        drop(first);
+        assert_eq!(admission.in_flight(), 1);
+        assert!(admission.admit().is_some());
+    }
+
+    #[test]
+    fn a_limit_of_zero_admits_nothing() {
+        assert!(Admission::new(0).admit().is_none());
+    }
+
+    #[test]
+    fn a_lower_limit_asks_nobody_to_leave_and_admits_nobody_until_enough_have() {
+        let admission = Admission::new(3);
+        let mut permits: Vec<_> = (0..3).map(|_| admission.admit().unwrap()).collect();
+        admission.clone().set_limit(1);
+        for held in [3, 2, 1] {
+            assert_eq!(admission.in_flight(), held);
+            assert!(admission.admit().is_none());
+            permits.pop();
+        }
+        assert!(admission.admit().is_some());
+    }
+
+    #[test]
+    fn threads_never_exceed_the_limit_and_leave_nothing_counted() {
+        const LIMIT: usize = 3;
+        let admission = Admission::new(LIMIT);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..20_000 {
+                        let permit = admission.admit();
+                        assert!(admission.in_flight() <= LIMIT);
+                        drop(permit);
+                    }
+                });
+            }
+        });
+        assert_eq!(admission.in_flight(), 0);
+    }
+}

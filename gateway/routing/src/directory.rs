@@ -193,3 +193,6 @@ impl Model {
         newest_first().find(|pool| pool.has_eligible(labels)).or_else(|| newest_first().find(|p| p.served()))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -152,3 +152,6 @@ pub(crate) fn eligible(replica: &Replica, labels: &Labels, tried: &[WorkerId]) -
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

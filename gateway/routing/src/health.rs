@@ -99,3 +99,100 @@ impl HealthTracker {
         self.on_probe(false)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn tracker(unhealthy_after: u32, healthy_after: u32) -> HealthTracker {
+        HealthTracker::new(HealthThresholds { unhealthy_after, healthy_after })
+    }
+
+    /// The transitions that results bring, `+` for a good probe and `-` for a failed one: `H`, `U` or `.`.
+    fn story(mut tracker: HealthTracker, results: &str) -> String {
+        let told = results.chars().map(|result| match tracker.on_probe(result == '+') {
+            Some(Health::Healthy) => 'H',
+            Some(Health::Unhealthy) => 'U',
+            Some(Health::Unknown) => '?',
+            None => '.',
+        });
+        told.collect()
+    }
+
+    #[test]
+    fn results_in_a_row_decide() {
+        let cases = [
+            // The first good probe of a life is enough, however late it comes.
+            ("+", "H"),
+            ("-+", ".H"),
+            ("---+", ".U.H"),
+            // Failures count in a row only.
+            ("+-+-+--", "H.....U"),
+            // Coming back takes more than the first time.
+            ("+--++", "H.U.H"),
+            ("+--+-+-++", "H.U.....H"),
+            // Nothing is said twice.
+            ("+++", "H.."),
+            ("----", ".U.."),
+        ];
+        for (results, transitions) in cases {
+            assert_eq!(story(tracker(2, 2), results), transitions, "{results}");
+        }
+    }
+
+    #[test]
+    fn zero_counts_as_one() {
+        assert_eq!(story(tracker(0, 0), "+-+-"), "HUHU");
+    }
+
+    #[test]
+    fn a_failed_connect_weighs_as_much_as_a_failed_probe() {
+        let mut tracker = tracker(2, 1);
+        assert_eq!(tracker.on_probe(true), Some(Health::Healthy));
+        assert_eq!(tracker.on_connect_failure(), None);
+        assert_eq!(tracker.on_probe(false), Some(Health::Unhealthy));
+        assert_eq!(tracker.on_connect_failure(), None);
+        assert_eq!(tracker.on_probe(true), Some(Health::Healthy));
+    }
+
+    #[test]
+    fn new_thresholds_judge_the_results_counted_so_far() {
+        let mut tracker = tracker(3, 1);
+        assert_eq!(tracker.on_probe(true), Some(Health::Healthy));
+        assert_eq!(tracker.on_probe(false), None);
+        tracker.set_thresholds(HealthThresholds { unhealthy_after: 2, healthy_after: 2 });
+        assert_eq!(tracker.on_probe(false), Some(Health::Unhealthy));
+        assert_eq!(tracker.on_probe(true), None);
+        assert_eq!(tracker.on_probe(true), Some(Health::Healthy));
+    }
+
+    #[test]
+    fn every_state_survives_its_code() {
+        for health in Health::ALL {
+            assert_eq!(Health::from_code(health as u8), health);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn health_changes_only_after_enough_equal_results(
+            unhealthy_after in 1_u32..5,
+            healthy_after in 1_u32..5,
+            results in prop::collection::vec(any::<bool>(), 0..80),
+        ) {
+            let mut tracker = tracker(unhealthy_after, healthy_after);
+            let (mut streak, mut last, mut was_healthy) = (0, None, false);
+            for ok in results {
+                streak = if last == Some(ok) { streak + 1 } else { 1 };
+                last = Some(ok);
+                let Some(health) = tracker.on_probe(ok) else { continue };
+                prop_assert_eq!(health, if ok { Health::Healthy } else { Health::Unhealthy });
+                let needed = if !ok { unhealthy_after } else if was_healthy { healthy_after } else { 1 };
+                prop_assert_eq!(streak, needed);
+                was_healthy |= ok;
+            }
+        }
+    }
+}

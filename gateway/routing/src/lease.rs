@@ -75,3 +75,6 @@ impl Drop for Lease {
         self.replica.live.end();
     }
 }
+
+#[cfg(test)]
+mod tests;

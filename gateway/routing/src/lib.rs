@@ -17,6 +17,9 @@ pub mod pool;
 pub mod replica;
 pub mod route;
 
+#[cfg(test)]
+mod fixture;
+
 pub use admission::{Admission, Permit};
 pub use directory::{Directory, DirectorySettings, Member, Model, Unresolved};
 pub use endpoint::{Endpoint, EndpointLive, EndpointSpec, Labels};

@@ -102,3 +102,28 @@ impl ReplicaLive {
         self.turn.fetch_add(stride, Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        Directory,
+        fixture::{pool, serving, weighted},
+    };
+
+    #[test]
+    fn weights_outside_the_bounds_count_as_the_nearer_bound() {
+        let cases = [
+            (2.5, 2.5),
+            (1e9, 1000.0),
+            (f64::INFINITY, 1000.0),
+            (1e-9, 0.001),
+            (0.0, 0.001),
+            (-3.0, 0.001),
+            (f64::NAN, 0.001),
+        ];
+        for (given, taken) in cases {
+            let directory = serving(&Directory::default(), &weighted(&[given]));
+            assert_eq!(pool(&directory).replicas[0].weight(), taken, "{given}");
+        }
+    }
+}

@@ -71,3 +71,6 @@ impl RouteRule {
             })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -49,3 +49,61 @@ impl<S: PartialOrd + Copy, T> Least<S, T> {
         (mixed >> 11) as f64 / (1_u64 << 53) as f64
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How often each index wins among `offers` of (score, weight), over 10,000 seeds.
+    fn wins(offers: &[(f64, f64)]) -> Vec<u32> {
+        let mut wins = vec![0; offers.len()];
+        for seed in 0..10_000 {
+            let mut least = Least::new(seed);
+            for (index, (score, weight)) in offers.iter().enumerate() {
+                least.offer(*score, *weight, index);
+            }
+            wins[least.into_best().unwrap().1] += 1;
+        }
+        wins
+    }
+
+    #[test]
+    fn nothing_offered_is_nothing_kept() {
+        assert_eq!(Least::<u64, ()>::new(7).into_best(), None);
+    }
+
+    #[test]
+    fn the_least_score_wins_wherever_it_stands() {
+        assert_eq!(wins(&[(1.0, 1.0), (2.0, 9.0), (3.0, 9.0)]), [10_000, 0, 0]);
+        assert_eq!(wins(&[(3.0, 9.0), (1.0, 1.0), (2.0, 9.0)]), [0, 10_000, 0]);
+        assert_eq!(wins(&[(3.0, 9.0), (2.0, 9.0), (1.0, 1.0)]), [0, 0, 10_000]);
+    }
+
+    #[test]
+    fn equals_win_in_proportion_to_their_weight() {
+        // 10,000 draws: four standard deviations are below 200.
+        for (won, fair) in
+            wins(&[(5.0, 1.0), (1.0, 1.0), (1.0, 2.0), (1.0, 5.0)]).iter().zip([0_u32, 1250, 2500, 6250])
+        {
+            assert!(fair.abs_diff(*won) < 200, "{won} won, {fair} were fair");
+        }
+    }
+
+    #[test]
+    fn an_earlier_tie_at_a_higher_score_takes_no_part() {
+        let wins = wins(&[(2.0, 100.0), (2.0, 100.0), (1.0, 1.0), (1.0, 1.0)]);
+        assert_eq!(wins[..2], [0, 0]);
+        assert!(wins[2].abs_diff(5_000) < 200, "{wins:?}");
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_winner() {
+        let best = |seed| {
+            let mut least = Least::new(seed);
+            (0..50).for_each(|item| least.offer(1_u64, 1.0, item));
+            least.into_best()
+        };
+        assert_eq!(best(42), best(42));
+        assert!((0..50).any(|seed| best(seed) != best(42)));
+    }
+}

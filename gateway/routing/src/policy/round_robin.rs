@@ -10,39 +10,56 @@ use crate::{Replica, filter::Survey};
 /// 1 in 100,000, and 64 bits last for 2^40 turns.
 const STRIDE: f64 = (1_u64 << 24) as f64;
 
-/// Scans before a pick that keeps losing its choice to other threads takes it all the same. Bounds the time of a
-/// pick; the turn is still charged, so shares stay right and only the order suffers.
-const SCANS: u32 = 4;
+/// Times that a pick tries to claim the first turn before it takes what it found all the same. Many threads on a
+/// large pool of unequal weights would else scan again and again; each such pick may cost the others one turn.
+const CLAIMS: u32 = 4;
+
+/// The first turn that one scan found.
+struct Found<'a> {
+    replica: &'a Replica,
+    /// Its last turn, as the scan saw it.
+    seen: u64,
+    /// Its next one.
+    next: u64,
+    /// The latest turn that any eligible replica has had.
+    latest: u64,
+}
 
 /// The replica whose next turn comes first; equals are drawn by weight.
 pub(super) fn choose<'a>(survey: &mut Survey<'a>, random: u64) -> Option<&'a Replica> {
-    // Virtual time now: nobody's next turn lies before it. While the same replicas are eligible this holds by
-    // itself. One that was away, has just joined or belongs to a subset that was asked for less would otherwise
-    // get every request until it caught up.
+    // Nobody's next turn lies before `now`. While the same replicas stay eligible this holds by itself. One that
+    // was away, has just joined, or that fewer requests may use would else get every request until it caught up.
     let mut now = 0;
-    for scan in 1.. {
-        let mut latest = 0;
-        let mut least = Least::new(random);
-        survey.visit(|replica| {
-            let seen = replica.live.turn();
-            latest = latest.max(seen);
-            least.offer(seen.saturating_add(stride(replica)).max(now), replica.weight(), (replica, seen));
-        });
-        let (turn, (replica, seen)) = least.into_best()?;
-        if scan == SCANS {
-            replica.live.charge_turn(stride(replica));
-            return Some(replica);
-        }
-        if turn < latest {
-            now = latest;
-        } else if replica.live.claim_turn(seen, turn) {
-            // Turns only move forward: as this one had not moved, it was still the first.
-            return Some(replica);
+    for _ in 0..CLAIMS {
+        let found = scan(survey, random, now)?;
+        if found.next < found.latest {
+            now = found.latest;
+        } else if found.replica.live.claim_turn(found.seen, found.next) {
+            // Turns only move forward: as this one had not moved since the scan, it was still the first.
+            return Some(found.replica);
         }
     }
-    None
+    let found = scan(survey, random, now)?;
+    found.replica.live.charge_turn(stride(found.replica));
+    Some(found.replica)
+}
+
+fn scan<'a>(survey: &mut Survey<'a>, random: u64, now: u64) -> Option<Found<'a>> {
+    let mut latest = 0;
+    let mut first = Least::new(random);
+    survey.visit(|replica| {
+        let seen = replica.live.turn();
+        latest = latest.max(seen);
+        let next = seen.saturating_add(stride(replica)).max(now);
+        first.offer(next, replica.weight(), (replica, seen));
+    });
+    let (next, (replica, seen)) = first.into_best()?;
+    Some(Found { replica, seen, next, latest })
 }
 
 fn stride(replica: &Replica) -> u64 {
     (STRIDE / replica.weight()) as u64
 }
+
+#[cfg(test)]
+mod tests;

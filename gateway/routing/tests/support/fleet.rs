@@ -1,0 +1,65 @@
+//! A fleet of any size, built through the public interface alone.
+//!
+//! Shared by the tests that need a process of their own and by the benchmark, which link the crate from outside.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use weir_protocol::{Bytes, Lifecycle, LoadReport, ModelName, Version, WorkerId, load::ReplicaLoad};
+use weir_routing::{Directory, DirectorySettings, Endpoint, EndpointSpec, Health, Labels, Member, Policy};
+
+/// Name of the model with this number.
+pub(crate) fn model(number: usize) -> ModelName {
+    format!("model-{number}").parse().unwrap()
+}
+
+/// A directory of healthy workers, weights 1 to 4 in turn, that all serve version 1 of every model.
+pub(crate) fn fleet(workers: usize, models: usize) -> Directory {
+    let members: Vec<Member> = (0..workers).map(|number| member(number, models)).collect();
+    let settings = DirectorySettings {
+        default_policy: Policy::LeastConnections,
+        per_model: [].into(),
+        listed_only: false,
+        listed: [].into(),
+    };
+    Directory::build(&Directory::default(), &members, &settings)
+}
+
+fn member(number: usize, models: usize) -> Member {
+    let id: WorkerId = format!("worker-{number}").parse().unwrap();
+    let port = 10_000 + u16::try_from(number).unwrap();
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let endpoint = Endpoint::new(EndpointSpec {
+        id: id.clone(),
+        address,
+        authority: address.to_string(),
+        weight: (number % 4 + 1) as f64,
+        labels: Labels::new(),
+    });
+    endpoint.live.set_health(Health::Healthy);
+    let report = LoadReport {
+        format: weir_protocol::load::FORMAT,
+        worker: id,
+        epoch: 1,
+        seq: 1,
+        accepting: true,
+        devices: Vec::new(),
+        models: (0..models).map(serving).collect(),
+    };
+    Member { endpoint: Arc::new(endpoint), report: Some(Arc::new(report)), settled: true }
+}
+
+fn serving(number: usize) -> ReplicaLoad {
+    ReplicaLoad {
+        id: u32::try_from(number).unwrap() + 1,
+        model: model(number),
+        version: Version::new(1).unwrap(),
+        state: Lifecycle::Serving,
+        reason: None,
+        device: 0,
+        size: Bytes(1),
+        max_batch_size: 1,
+        queued: 0,
+        in_flight: 0,
+        arrivals: 0,
+    }
+}
