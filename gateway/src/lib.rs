@@ -3,5 +3,6 @@
 //! A request enters through the proxy, which reads one snapshot of the [`registry`]; probes and reload change the
 //! registry through its one writer; the admin listener shows and steers all of it.
 
+pub mod proxy;
 pub mod registry;
 pub mod telemetry;

@@ -1,0 +1,207 @@
+//! The way of a client's request through pingora: every phase in order, each delegating to the file that decides.
+//!
+//! Owns nothing but the registry and the budget of held bodies; what belongs to one request lives in [`Context`].
+//! Called by pingora only. docs/LIFE_OF_A_REQUEST.md tells the same story in words.
+
+mod body;
+mod classify;
+mod context;
+mod local;
+mod peer;
+mod record;
+mod respond;
+mod retry;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use pingora::{
+    Error, ErrorSource, ErrorType, Result,
+    http::{RequestHeader, ResponseHeader},
+    modules::http::HttpModules,
+    protocols::Digest,
+    proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session},
+    upstreams::peer::HttpPeer,
+};
+use weir_protocol::{OipError, Reason, headers};
+
+use self::{body::HoldBudget, context::Context, respond::Answer};
+use crate::{registry::Registry, telemetry::AttemptOutcome};
+
+/// The gateway's request path.
+pub struct Proxy {
+    registry: Arc<Registry>,
+    held: HoldBudget,
+}
+
+impl Proxy {
+    /// A proxy over the fleet that the registry knows.
+    #[must_use]
+    pub fn new(registry: Arc<Registry>) -> Self {
+        Self { registry, held: HoldBudget::default() }
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Proxy {
+    type CTX = Context;
+
+    fn new_ctx(&self) -> Context {
+        Context::new(self.registry.snapshot_full(), self.registry.open_request())
+    }
+
+    /// None: pingora's compression module would touch bodies that must pass as they are.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
+        let answer = match self.prepare(session, ctx).await {
+            Ok(None) => return Ok(false),
+            Ok(Some(answer)) => answer,
+            Err(local::Stop::Refuse(error)) => Answer::error(error),
+            Err(local::Stop::Close(error)) => Answer::closing(error),
+            Err(local::Stop::Gone(error)) => return Err(error),
+        };
+        respond::answer(session, ctx, answer).await?;
+        Ok(true)
+    }
+
+    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
+        peer::begin_attempt(ctx).ok_or_else(|| {
+            Error::explain(ErrorType::InternalError, "an attempt began without a chosen worker")
+        })
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        _reused: bool,
+        _peer: &HttpPeer,
+        _fd: std::os::unix::io::RawFd,
+        _digest: Option<&Digest>,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        local::check_still_wanted(ctx)
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        request: &mut RequestHeader,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        peer::rewrite(session, request, ctx)
+    }
+
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        chunk: &mut Option<Bytes>,
+        _end: bool,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        // pingora has written the header by now: from here on the worker has the request.
+        ctx.mark_sent();
+        ctx.body.splice(chunk);
+        local::count_body(ctx, chunk.as_ref())
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        ctx.mark_sent();
+        ctx.attempts.upstream = ctx.attempts.started.map(|started| started.elapsed());
+        let Some(refusal) = retry::refusal(response) else {
+            self.registry.telemetry().record_attempt(AttemptOutcome::Answered);
+            return Ok(());
+        };
+        self.registry.telemetry().record_attempt(AttemptOutcome::Refused(refusal));
+        retry::after_refusal(session, ctx).map_or(Ok(()), Err)
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        respond::clean(response);
+        response.insert_header(headers::CLIENT_REQUEST_ID, ctx.request_id.as_str())?;
+        if self.registry.stopping() {
+            session.set_keepalive(None);
+        }
+        Ok(())
+    }
+
+    fn fail_to_connect(
+        &self,
+        session: &mut Session,
+        _peer: &HttpPeer,
+        ctx: &mut Context,
+        error: Box<Error>,
+    ) -> Box<Error> {
+        self.registry.telemetry().record_attempt(AttemptOutcome::ConnectFailed);
+        if let Some(worker) = &ctx.attempts.last {
+            self.registry.report_connect_failure(worker);
+        }
+        retry::after_connect_failure(session, ctx, error)
+    }
+
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        error: Box<Error>,
+        ctx: &mut Context,
+        reused: bool,
+    ) -> Box<Error> {
+        if ctx.attempts.next.is_none() && *error.esource() == ErrorSource::Upstream {
+            self.registry.telemetry().record_attempt(retry::outcome(&error));
+        }
+        retry::after_break(session, ctx, error, reused)
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
+        let failure = ctx.failure.take().or_else(|| local::downstream_failure(error));
+        let Some(failure) = failure.filter(|_| session.response_written().is_none()) else {
+            return FailToProxy { error_code: 0, can_reuse_downstream: false };
+        };
+        let error_code = failure.reason.status();
+        let written = respond::answer(session, ctx, Answer::closing(failure)).await;
+        FailToProxy { error_code: if written.is_ok() { error_code } else { 0 }, can_reuse_downstream: false }
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
+        record::request(self.registry.telemetry(), session, error, ctx);
+        ctx.release();
+        if ctx.answered_here {
+            respond::drain(session).await;
+        }
+    }
+
+    /// The access log and the metrics say it; a second line would say it worse.
+    fn suppress_error_log(&self, _session: &Session, _ctx: &Context, _error: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _session: &Session,
+        _ctx: &Context,
+        _error: &Error,
+        _context: ProxyWarnLogContext,
+    ) -> bool {
+        true
+    }
+}
+
+/// What to answer when too many requests are in flight.
+fn overloaded(limit: usize) -> OipError {
+    OipError::new(
+        Reason::Overloaded,
+        format!("the gateway has {limit} requests in flight already; try again later"),
+    )
+}

@@ -1,0 +1,201 @@
+//! Reads a request's body before a worker is chosen, and hands it to every attempt.
+//!
+//! A body that is held can be sent again when an attempt fails, and a client that sends slowly occupies no worker.
+//! pingora replays only its own buffer of 64 KiB, and it never sends a body that was read to its end while that
+//! buffer was empty or overrun: the request would hang. So the last part of every body that is held is read
+//! through the buffer, and [`Body::splice`] puts our copy in front of it (docs/adr/0001-body-replay.md).
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use pingora::{Error, ErrorType, proxy::Session};
+use tokio::time::timeout;
+
+/// Size of pingora's retry buffer in bytes (`BODY_BUF_LIMIT` in pingora-core 0.9.1).
+const RETRY_BUFFER_BYTES: u64 = 64 * 1024;
+/// Most bytes that one read of an HTTP/2 body yields: the default maximum frame size.
+const H2_READ_BYTES: u64 = 16 * 1024;
+
+/// Bytes of bodies held by all requests together.
+#[derive(Debug, Clone, Default)]
+pub(super) struct HoldBudget(Arc<AtomicU64>);
+
+impl HoldBudget {
+    /// Takes a share, given back when dropped; `None` when it would exceed `limit`.
+    pub(super) fn take(&self, bytes: u64, limit: u64) -> Option<HoldShare> {
+        // Relaxed: the counter guards no other memory.
+        let before = self.0.fetch_add(bytes, Ordering::Relaxed);
+        let share = HoldShare { budget: self.clone(), bytes };
+        (before.saturating_add(bytes) <= limit).then_some(share)
+    }
+}
+
+/// A request's share of the budget.
+#[derive(Debug)]
+pub(super) struct HoldShare {
+    budget: HoldBudget,
+    bytes: u64,
+}
+
+impl Drop for HoldShare {
+    fn drop(&mut self) {
+        self.budget.0.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// A request's body as the proxy knows it.
+#[derive(Debug)]
+pub(super) enum Body {
+    /// Not read to its end: passes through. What was read so far can be replayed while it fits pingora's buffer.
+    Streaming,
+    /// Read to its end, all of it in pingora's buffer, which replays it by itself.
+    Buffered,
+    /// Read to its end; pingora's buffer has only the tail.
+    Held {
+        /// The whole body.
+        bytes: Bytes,
+        /// Whether this attempt was given it.
+        given: bool,
+        /// Its share of the budget.
+        _share: HoldShare,
+    },
+}
+
+/// Why a body could not be read ahead.
+#[derive(Debug)]
+pub(super) enum BodyError {
+    /// It came too slowly.
+    TooSlow,
+    /// The client is gone or broke the protocol.
+    Gone(Box<Error>),
+}
+
+impl From<Box<Error>> for BodyError {
+    fn from(error: Box<Error>) -> Self {
+        if matches!(error.etype(), ErrorType::ReadTimedout) { Self::TooSlow } else { Self::Gone(error) }
+    }
+}
+
+/// Bounds on reading ahead.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct HoldLimits {
+    /// Largest body to hold, in bytes.
+    pub(super) replay: u64,
+    /// Held bytes of all requests together.
+    pub(super) total: u64,
+    /// For the whole of a body that is read ahead.
+    pub(super) within: Duration,
+}
+
+impl Body {
+    /// Reads the body ahead as far as the limits allow.
+    ///
+    /// With a length up to 64 KiB: all of it, through pingora's buffer. Up to `replay`: all of it, the last
+    /// 64 KiB at most through pingora's buffer. Longer, or without a length: what is sure to fit that buffer.
+    pub(super) async fn read_ahead(
+        session: &mut Session,
+        length: Option<u64>,
+        budget: &HoldBudget,
+        limits: &HoldLimits,
+    ) -> Result<Self, BodyError> {
+        if session.is_body_empty() {
+            return Ok(Self::Buffered);
+        }
+        let reading = async {
+            match length {
+                Some(length) if length <= RETRY_BUFFER_BYTES.min(limits.replay) => {
+                    session.enable_retry_buffering();
+                    read(session, length, &mut None).await?;
+                    Ok(Self::Buffered)
+                }
+                Some(length) if length <= limits.replay => match budget.take(length, limits.total) {
+                    Some(share) => hold(session, length, share).await,
+                    None => Ok(Self::Streaming),
+                },
+                Some(_) => Ok(Self::Streaming),
+                None => peek(session).await,
+            }
+        };
+        timeout(limits.within, reading).await.map_err(|_| BodyError::TooSlow)?
+    }
+
+    /// Whether another attempt can be given the same bytes.
+    pub(super) fn replayable(&self, session: &Session) -> bool {
+        match self {
+            Self::Streaming => !session.as_downstream().retry_buffer_truncated(),
+            Self::Buffered | Self::Held { .. } => true,
+        }
+    }
+
+    /// A new attempt begins: it is given the body from its start.
+    pub(super) fn rewind(&mut self) {
+        if let Self::Held { given, .. } = self {
+            *given = false;
+        }
+    }
+
+    /// Turns what pingora is about to send into what the worker must get: on an attempt's first call the tail that
+    /// comes from pingora's buffer is replaced by the whole body.
+    pub(super) fn splice(&mut self, chunk: &mut Option<Bytes>) {
+        if let Self::Held { bytes, given, .. } = self
+            && !*given
+        {
+            *given = true;
+            *chunk = Some(bytes.clone());
+        }
+    }
+}
+
+/// Reads exactly `count` bytes, appending them to `copy` if there is one.
+async fn read(session: &mut Session, count: u64, copy: &mut Option<BytesMut>) -> Result<(), Box<Error>> {
+    let mut left = count;
+    while left > 0 {
+        let Some(chunk) = session.read_request_body().await? else {
+            return Error::e_explain(ErrorType::ConnectionClosed, "body ended before its length")
+                .map_err(|e: Box<Error>| e.into_down());
+        };
+        left = left.saturating_sub(chunk.len() as u64);
+        if let Some(copy) = copy {
+            copy.extend_from_slice(&chunk);
+        }
+    }
+    Ok(())
+}
+
+/// Holds a body of known length above 64 KiB: unbuffered while more than 64 KiB remain (one read yields 64 KiB at
+/// most, so at least one byte is left for the buffer), buffered for the rest.
+async fn hold(session: &mut Session, length: u64, share: HoldShare) -> Result<Body, BodyError> {
+    let mut copy = BytesMut::with_capacity(usize::try_from(length).unwrap_or(0));
+    while length.saturating_sub(copy.len() as u64) > RETRY_BUFFER_BYTES {
+        let Some(chunk) = session.read_request_body().await? else {
+            return Err(BodyError::Gone(Error::new_down(ErrorType::ConnectionClosed)));
+        };
+        copy.extend_from_slice(&chunk);
+    }
+    session.enable_retry_buffering();
+    let rest = length.saturating_sub(copy.len() as u64);
+    let mut copy = Some(copy);
+    read(session, rest, &mut copy).await?;
+    Ok(Body::Held { bytes: copy.unwrap_or_default().freeze(), given: false, _share: share })
+}
+
+/// Reads what surely fits pingora's buffer of a body without a length: a small one is then complete before a
+/// worker is chosen.
+async fn peek(session: &mut Session) -> Result<Body, BodyError> {
+    session.enable_retry_buffering();
+    let one_read = if session.as_downstream().is_http2() { H2_READ_BYTES } else { RETRY_BUFFER_BYTES };
+    let mut read = 0_u64;
+    while read + one_read <= RETRY_BUFFER_BYTES && !session.is_body_done() {
+        match session.read_request_body().await? {
+            Some(chunk) => read += chunk.len() as u64,
+            None => break,
+        }
+    }
+    Ok(Body::Streaming)
+}

@@ -1,0 +1,112 @@
+//! Answers that the gateway writes itself: errors, health, server metadata.
+//!
+//! Every error is OIP JSON with a reason header, so that stock clients show its message.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, header};
+use pingora::{Error, Result, http::ResponseHeader, proxy::Session};
+use tokio::time::timeout;
+use weir_protocol::{OipError, headers, metadata::ServerMetadata};
+
+use super::{context::Context, peer::is_internal};
+
+/// Bytes of a refused body that are read and thrown away, so that the client sees the answer instead of a reset.
+const DRAIN_BYTES: usize = 64 << 20;
+/// How long that may take.
+const DRAIN_TIME: Duration = Duration::from_secs(3);
+/// `Retry-After` of answers that a moment may cure, in seconds.
+const RETRY_AFTER: &str = "1";
+
+/// An answer of the gateway's own.
+pub(super) struct Answer {
+    status: u16,
+    body: Bytes,
+    error: Option<OipError>,
+    /// Whether the connection cannot be used for another request.
+    close: bool,
+}
+
+impl Answer {
+    /// 200 with a JSON body.
+    pub(super) fn json(value: &impl serde::Serialize) -> Self {
+        let body = serde_json::to_vec(value).unwrap_or_default().into();
+        Self { status: 200, body, error: None, close: false }
+    }
+
+    /// An error; the connection stays usable.
+    pub(super) fn error(error: OipError) -> Self {
+        Self { status: error.reason.status(), body: error.body().into(), error: Some(error), close: false }
+    }
+
+    /// An error after which the connection is closed.
+    pub(super) fn closing(error: OipError) -> Self {
+        Self { close: true, ..Self::error(error) }
+    }
+}
+
+/// The gateway's own `GET /v2`.
+pub(super) fn server_metadata() -> ServerMetadata {
+    ServerMetadata {
+        name: "weir".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        extensions: vec!["binary_tensor_data".to_owned()],
+    }
+}
+
+/// Writes an answer; the connection survives it unless the answer says otherwise.
+pub(super) async fn answer(session: &mut Session, ctx: &mut Context, answer: Answer) -> Result<()> {
+    ctx.answered_here = true;
+    let mut head = ResponseHeader::build(answer.status, Some(6))?;
+    head.insert_header(header::CONTENT_TYPE, "application/json")?;
+    head.insert_header(header::CONTENT_LENGTH, answer.body.len())?;
+    head.insert_header(headers::CLIENT_REQUEST_ID, ctx.request_id.as_str())?;
+    if let Some(error) = answer.error {
+        head.insert_header(headers::REASON, error.reason.name())?;
+        if error.reason.retry_later() {
+            head.insert_header(header::RETRY_AFTER, RETRY_AFTER)?;
+        }
+        ctx.failure = Some(error);
+    }
+    if answer.close {
+        session.set_keepalive(None);
+    }
+    let bodiless = session.req_header().method == Method::HEAD;
+    session.write_response_header(Box::new(head), bodiless).await?;
+    if !bodiless {
+        session.write_response_body(Some(answer.body), true).await?;
+    }
+    Ok(())
+}
+
+/// Throws away what a client still sends after it was answered, within bounds; a client that sends on is cut off.
+/// Called after leases and permits were given back.
+pub(super) async fn drain(session: &mut Session) {
+    if session.is_body_done() {
+        return;
+    }
+    let draining = async {
+        let mut left = DRAIN_BYTES;
+        while let Some(chunk) = session.read_request_body().await? {
+            left = left.saturating_sub(chunk.len());
+            if left == 0 {
+                return Ok(false);
+            }
+        }
+        Ok::<bool, Box<Error>>(true)
+    };
+    if !matches!(timeout(DRAIN_TIME, draining).await, Ok(Ok(true))) {
+        session.set_keepalive(None);
+    }
+}
+
+/// Takes the worker's internal headers out of an answer, except those that clients may see.
+pub(super) fn clean(response: &mut ResponseHeader) {
+    let internal = |name: &str| is_internal(name) && !headers::CLIENT_VISIBLE.contains(&name);
+    // Few answers carry any; the names are copied because removing borrows the header.
+    let names: Vec<_> = response.headers.keys().filter(|name| internal(name.as_str())).cloned().collect();
+    for name in names {
+        response.remove_header(&name);
+    }
+}

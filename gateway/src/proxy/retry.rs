@@ -1,0 +1,127 @@
+//! What happens when an attempt fails: another worker, or the end of the request.
+//!
+//! An attempt is repeated while no byte of an answer went to the client, the body can be sent again, attempts and
+//! time are left, and a worker is left that was not tried. A refusal (the worker did not start) follows the same
+//! path. The next worker is chosen here, so that "may be repeated" and "was given a worker" cannot disagree.
+
+use http::Method;
+use pingora::{Error, ErrorSource, ErrorType, http::ResponseHeader, proxy::Session};
+use weir_protocol::{OipError, Reason, Refusal, headers};
+
+use super::{context::Context, peer};
+use crate::telemetry::AttemptOutcome;
+
+/// The error type under which a refusal travels through pingora.
+const REFUSED: ErrorType = ErrorType::Custom("refused by the worker");
+
+/// The worker's reason not to start the request, if its answer is a refusal.
+pub(super) fn refusal(response: &ResponseHeader) -> Option<Refusal> {
+    let value = response.headers.get(headers::REFUSED)?;
+    value.to_str().ok().and_then(Refusal::from_name)
+}
+
+/// A worker refused. Answers the error that makes pingora begin another attempt, or `None` when the refusal is to be
+/// passed on to the client.
+pub(super) fn after_refusal(session: &Session, ctx: &mut Context) -> Option<Box<Error>> {
+    end_attempt(ctx);
+    if !next_attempt(session, ctx) {
+        return None;
+    }
+    let mut error = Error::new_up(REFUSED);
+    error.set_retry(true);
+    Some(error)
+}
+
+/// An attempt could not connect. The error comes back marked for another attempt, or not.
+pub(super) fn after_connect_failure(
+    session: &Session,
+    ctx: &mut Context,
+    mut error: Box<Error>,
+) -> Box<Error> {
+    end_attempt(ctx);
+    let again = next_attempt(session, ctx);
+    if !again {
+        ctx.failure = Some(worker_failed(ctx, "could not be reached"));
+    }
+    error.set_retry(again);
+    error
+}
+
+/// An attempt broke after its connection stood. `reused`: the connection had served a request before.
+pub(super) fn after_break(
+    session: &Session,
+    ctx: &mut Context,
+    mut error: Box<Error>,
+    reused: bool,
+) -> Box<Error> {
+    // `retry()` panics while the decision is open.
+    error.retry.decide_reuse(reused);
+    if ctx.attempts.next.is_some() {
+        error.set_retry(true);
+        return error;
+    }
+    error.set_retry(false);
+    // Only the worker's side can be mended by another worker.
+    if *error.esource() != ErrorSource::Upstream || ctx.failure.is_some() {
+        return error;
+    }
+    let timed_out = matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout);
+    let worker = end_attempt(ctx);
+    if timed_out && ctx.deadline.left().is_zero() {
+        ctx.failure = Some(ctx.deadline.missed());
+        return error;
+    }
+    if next_attempt(session, ctx) {
+        error.set_retry(true);
+        return error;
+    }
+    // A connection that had idled may have been closed by a healthy worker just as it was used again.
+    if reused && let Some(last) = worker {
+        ctx.attempts.tried.retain(|id| *id != last);
+        if next_attempt(session, ctx) {
+            error.set_retry(true);
+            return error;
+        }
+    }
+    ctx.failure = Some(worker_failed(ctx, "broke the connection before it answered"));
+    error
+}
+
+/// What kind of failure an attempt ended with, for metrics.
+pub(super) fn outcome(error: &Error) -> AttemptOutcome {
+    match error.etype() {
+        ErrorType::ReadTimedout | ErrorType::WriteTimedout => AttemptOutcome::TimedOut,
+        _ => AttemptOutcome::Broke,
+    }
+}
+
+/// Gives the lease back and remembers the worker as tried.
+fn end_attempt(ctx: &mut Context) -> Option<weir_protocol::WorkerId> {
+    let lease = ctx.attempts.current.take()?;
+    let id = lease.endpoint().spec.id.clone();
+    ctx.attempts.tried.push(id.clone());
+    Some(id)
+}
+
+/// Whether another attempt may be made; if so its worker is chosen.
+fn next_attempt(session: &Session, ctx: &mut Context) -> bool {
+    let limits = &ctx.snapshot.config.limits;
+    let allowed = ctx.attempts.begun < limits.attempts
+        && session.response_written().is_none()
+        && !ctx.deadline.left().is_zero()
+        && (session.req_header().method == Method::GET || ctx.body.replayable(session));
+    if !allowed {
+        return false;
+    }
+    ctx.attempts.next = peer::choose(ctx).ok();
+    ctx.attempts.next.is_some()
+}
+
+fn worker_failed(ctx: &Context, what: &str) -> OipError {
+    let worker = ctx.attempts.last.as_ref().map_or_else(|| "?".to_owned(), ToString::to_string);
+    let tried = ctx.attempts.begun;
+    OipError::new(
+        Reason::WorkerFailed,
+        format!("worker '{worker}' {what} (attempt {tried}); no other worker could be tried"),
+    )
+}
