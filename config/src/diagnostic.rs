@@ -9,7 +9,7 @@ pub struct Problem {
     pub line: usize,
     /// Column in characters, from 1.
     pub column: usize,
-    /// Dotted path of the key, such as `worker[2].url`; empty for a syntax error.
+    /// Dotted path of the key, such as `worker[2].url` (the third worker's); empty for a syntax error.
     pub key: String,
     /// What is wrong, one sentence without a full stop.
     pub message: String,

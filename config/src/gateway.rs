@@ -265,3 +265,6 @@ impl GatewayConfig {
         reader::read(text, file, outside, read::gateway)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@
 //! code through [`gateway::GatewayConfig::load`] and its siblings only. Knows nothing of sockets or runtimes.
 
 pub mod diagnostic;
+pub mod diff;
 pub mod gateway;
 pub mod model;
 mod outside;
@@ -13,6 +14,10 @@ mod value;
 pub mod worker;
 
 pub use diagnostic::{Problem, Problems};
+pub use diff::Changes;
 pub use gateway::GatewayConfig;
 pub use model::ModelConfig;
 pub use worker::WorkerConfig;
+
+#[cfg(test)]
+mod references;

@@ -104,3 +104,6 @@ impl ModelConfig {
         reader::read(text, file, outside, read::model)
     }
 }
+
+#[cfg(test)]
+mod tests;

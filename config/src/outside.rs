@@ -42,3 +42,6 @@ impl Outside for System {
         thread::available_parallelism().map_or(1, usize::from)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod fake;

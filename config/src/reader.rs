@@ -137,7 +137,8 @@ impl<'a> Node<'a> {
     pub(crate) fn wrong(&self, message: impl Into<String>, help: impl Into<String>) -> Reported {
         self.report.add(Found {
             at: self.value.span().start,
-            absent: false,
+            // Recovery from a syntax error puts a value without a place where there is none.
+            absent: self.value.span() == (0..0),
             key: self.path.clone(),
             message: message.into(),
             help: help.into(),

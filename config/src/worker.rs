@@ -98,3 +98,6 @@ impl WorkerConfig {
         reader::read(text, file, outside, read::worker)
     }
 }
+
+#[cfg(test)]
+mod tests;

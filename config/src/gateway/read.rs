@@ -36,7 +36,7 @@ pub(super) fn gateway(root: &mut Table<'_>) -> Read<GatewayConfig> {
     let limits = root.section("limits", limits);
     let timeouts = root.section("timeouts", timeouts);
     let health = root.section("health", health);
-    let workers = workers(root);
+    let workers = workers(root, &listen);
     let models = models(root);
     let door = gateway.as_ref().map_or(ModelDoor::Any, |g| g.models);
     let routes = route::routes(root, door, &models);
@@ -142,7 +142,7 @@ fn health(table: &mut Table<'_>) -> Read<Health> {
     })
 }
 
-fn workers(root: &mut Table<'_>) -> Vec<Worker> {
+fn workers(root: &mut Table<'_>, clients: &[SocketAddr]) -> Vec<Worker> {
     let names = Unique::new("a worker named");
     let addresses = Unique::new("a worker at");
     root.list("worker", |table, _| {
@@ -154,16 +154,22 @@ fn workers(root: &mut Table<'_>) -> Vec<Worker> {
             names.check(table, "name", name.as_str(), "give each worker a name of its own");
         }
         if let Ok(url) = &url {
-            addresses.check(
-                table,
-                "url",
-                &url.address.to_string(),
-                "remove one of the two; use weight for more traffic",
-            );
+            let help = "remove one of the two; weight gives a worker more traffic";
+            addresses.check(table, "url", &url.address.to_string(), help);
+            if clients.iter().any(|listener| reaches(url.address, *listener)) {
+                let message = format!("{} is this gateway's own listener", url.address);
+                table.wrong("url", message, "write the address of a worker".to_owned());
+            }
         }
         let url = url?;
         Ok(Worker { name: name?, address: url.address, authority: url.authority, weight, labels })
     })
+}
+
+/// Whether connecting to `address` would reach what listens on `listener`.
+fn reaches(address: SocketAddr, listener: SocketAddr) -> bool {
+    let everywhere = listener.ip().is_unspecified() && address.ip().is_loopback();
+    address.port() == listener.port() && (everywhere || address.ip() == listener.ip().to_canonical())
 }
 
 fn models(root: &mut Table<'_>) -> BTreeMap<ModelName, ModelSection> {

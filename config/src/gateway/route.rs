@@ -27,12 +27,14 @@ pub(super) fn routes(
         let given = table.optional("name", name::<ModelName>());
         let name = given.map_or_else(|| format!("route-{}", index + 1), String::from);
         names.check(table, "name", &name, "give each route a name of its own");
-        let matches = table.section("match", route_match);
+        let matches = table.or("match", RouteMatch::default(), |node| {
+            node.table("write such as match = { model = \"digits*\" }", route_match)
+        });
         let to = table.required("to", "to = { model = \"..\" }", |node| {
             node.table("write such as to = { model = \"digits\" }", |to| target(to, door, listed))
         });
         let policy = table.optional("policy", read::policy);
-        Ok(Route { name, matches: matches?, to: to?, policy })
+        Ok(Route { name, matches, to: to?, policy })
     })
 }
 

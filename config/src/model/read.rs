@@ -58,21 +58,15 @@ pub(super) fn model(root: &mut Table<'_>) -> Read<ModelConfig> {
 
 fn inputs(root: &mut Table<'_>, context: Context) -> Vec<TensorSpec> {
     let names = Unique::new("an input named");
-    let read = root.list("input", |table, _| tensor(table, context, &names, |_| None));
-    if !root.has("input") {
-        root.missing("input", "add [[input]] with name, datatype and shape".to_owned());
-    }
-    read
+    let example = "[[input]] with name, datatype and shape";
+    root.required_list("input", example, |table, _| tensor(table, context, &names, |_| None))
 }
 
 fn outputs(root: &mut Table<'_>, context: Context) -> Vec<TensorSpec> {
     let names = Unique::new("an output named");
-    let read = root
-        .list("output", |table, _| tensor(table, context, &names, |table| table.optional("labels", path)));
-    if !root.has("output") {
-        root.missing("output", "add [[output]] with name, datatype and shape".to_owned());
-    }
-    read
+    let example = "[[output]] with name, datatype and shape";
+    let labels = |table: &mut Table<'_>| table.optional("labels", path);
+    root.required_list("output", example, |table, _| tensor(table, context, &names, labels))
 }
 
 fn tensor(

@@ -11,31 +11,29 @@ use super::{Found, Lines, shown};
 
 /// Syntax errors, at most one a line, and the problems of `found` that are no consequence of them.
 ///
-/// Consequences are: anything missing; anything on a line that has a syntax error itself; anything after a broken
-/// table header, since its keys then belong to another table.
+/// Consequences are: anything missing; anything on a line that has a syntax error itself; anything after a bracket
+/// that is never closed or after a broken table header, since what follows then belongs to something else.
 pub(super) fn merge(
     lines: &Lines<'_>,
     tree: &DeTable<'_>,
     errors: &[Error],
     found: Vec<Found>,
 ) -> Vec<Found> {
-    let end = |error: &Error| error.span().map_or(0, |span| span.start);
-    let unclosed = errors.iter().filter(|e| is_unclosed(e)).find_map(|e| opening(tree, end(e)));
+    let mut errors: Vec<_> = errors.iter().map(|e| (e.span().map_or(0, |span| span.start), e)).collect();
+    errors.sort_by_key(|(at, _)| *at);
+    let unclosed = errors.iter().filter(|(_, e)| is_unclosed(e)).find_map(|(end, _)| opening(tree, *end));
     let mut by_line = BTreeMap::new();
-    for error in errors {
-        // What follows an opening bracket that is never closed was read as its contents.
-        let at = unclosed.map_or(end(error), |open| end(error).min(open));
-        let problem =
-            if unclosed == Some(at) { unclosed_bracket(lines, at) } else { describe(lines, error, at) };
-        by_line.entry(lines.line(at)).or_insert(problem);
+    for (at, error) in errors {
+        let problem = match unclosed {
+            Some(open) if open <= at => unclosed_bracket(lines, open),
+            _ => describe(lines, error, at),
+        };
+        by_line.entry(lines.line(problem.at)).or_insert(problem);
     }
-    let broken_header =
-        by_line.values().map(|f| f.at).find(|at| lines.line_text(*at).trim_start().starts_with('['));
-    let kept = |f: &Found| {
-        !f.absent
-            && !by_line.contains_key(&lines.line(f.at))
-            && broken_header.is_none_or(|header| f.at < header)
-    };
+    let is_header = |at: &usize| lines.line_text(*at).trim_start().starts_with('[');
+    let broken_header = by_line.values().map(|f| f.at).find(is_header);
+    let sound_up_to = broken_header.into_iter().chain(unclosed).min().unwrap_or(usize::MAX);
+    let kept = |f: &Found| !f.absent && f.at < sound_up_to && !by_line.contains_key(&lines.line(f.at));
     let kept: Vec<_> = found.into_iter().filter(kept).collect();
     by_line.into_values().chain(kept).collect()
 }
@@ -60,21 +58,22 @@ fn unclosed_bracket(lines: &Lines<'_>, at: usize) -> Found {
 }
 
 fn describe(lines: &Lines<'_>, error: &Error, at: usize) -> Found {
-    let piece = shown(lines.slice(error.span().unwrap_or_default()));
-    match error.message() {
-        message if message.starts_with("string values must be quoted") && !piece.is_empty() => {
-            problem(at, "text without quotes".to_owned(), format!("write \"{piece}\""))
+    let span = error.span().unwrap_or_default();
+    let (message, help) = match error.message() {
+        message if message.starts_with("string values must be quoted") && span.is_empty() => {
+            ("there is no value here".to_owned(), "write a value, or remove the key")
         }
+        // The text itself is not repeated: it may be a secret that should not stand in the file at all.
         message if message.starts_with("string values must be quoted") => {
-            problem(at, "no value after `=`".to_owned(), "write a value, or remove the key".to_owned())
+            ("text without quotes".to_owned(), "put it in quotes")
         }
-        "duplicate key" => problem(
-            at,
-            format!("`{piece}` is set twice"),
-            "keep one of the two, or write [[..]] for a list".to_owned(),
-        ),
-        message => problem(at, message.to_owned(), String::new()),
-    }
+        "duplicate key" => {
+            let key = shown(lines.slice(span));
+            (format!("`{key}` is set twice"), "keep one of the two; each table of a list begins with [[..]]")
+        }
+        message => (message.to_owned(), "this is TOML: key = value, [table], [[element of a list]]"),
+    };
+    problem(at, message, help.to_owned())
 }
 
 fn problem(at: usize, message: String, help: String) -> Found {

@@ -106,6 +106,20 @@ impl<'a> Table<'a> {
         items.into_iter().enumerate().filter_map(item).collect()
     }
 
+    /// `[[key]]` of which there must be at least one; `example` is what to add.
+    pub(crate) fn required_list<T>(
+        &mut self,
+        key: &'static str,
+        example: &str,
+        read: impl FnMut(&mut Table<'a>, usize) -> Read<T>,
+    ) -> Vec<T> {
+        let elements = self.entries.and_then(|entries| entries.get(key)?.get_ref().as_array());
+        if !self.has(key) || elements.is_some_and(|list| list.is_empty()) {
+            self.missing(key, format!("add {example}"));
+        }
+        self.list(key, read)
+    }
+
     /// Records a problem at a key's value, or at the table where the key is absent.
     pub(crate) fn wrong(&self, key: &'static str, message: String, help: String) -> Reported {
         let at = self.value_offset(key).unwrap_or(self.at);

@@ -1,6 +1,6 @@
 //! Addresses: listeners, workers, networks.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
@@ -41,21 +41,24 @@ pub(crate) fn upstream(node: &Node<'_>) -> Read<Upstream> {
     let (host, port) = authority.rsplit_once(':').ok_or_else(wrong)?;
     let digits = port.bytes().all(|b| b.is_ascii_digit());
     let port: u16 = port.parse().ok().filter(|port| digits && *port > 0).ok_or_else(wrong)?;
-    if let Ok(address) = authority.parse() {
-        return Ok(Upstream { address, authority: authority.to_owned() });
+    let at =
+        |ip: IpAddr| Upstream { address: (ip.to_canonical(), port).into(), authority: authority.to_owned() };
+    if let Ok(address) = authority.parse::<SocketAddr>() {
+        return Ok(at(address.ip()));
     }
     if !is_host_name(host) {
         return Err(wrong());
     }
-    let address = match node.outside().resolve(host, port) {
-        Ok(found) => found.into_iter().min(),
+    match node.outside().resolve(host, port) {
+        Ok(found) => {
+            let lowest = found.iter().map(SocketAddr::ip).min();
+            lowest.map(at).ok_or_else(|| node.wrong(format!("`{}` has no address", shown(host)), help))
+        }
         Err(error) => {
             let help = "check the name, or write an IP address";
-            return Err(node.wrong(format!("cannot resolve `{}`: {error}", shown(host)), help));
+            Err(node.wrong(format!("cannot resolve `{}`: {error}", shown(host)), help))
         }
-    };
-    let address = address.ok_or_else(|| node.wrong(format!("`{}` has no address", shown(host)), help))?;
-    Ok(Upstream { address, authority: authority.to_owned() })
+    }
 }
 
 /// Letters, digits, `-`, `_` and dots, and no number at the end: that would be a mistyped IPv4 address.
