@@ -11,6 +11,8 @@ mod peer;
 mod record;
 mod respond;
 mod retry;
+#[cfg(test)]
+mod test_session;
 
 use std::sync::Arc;
 

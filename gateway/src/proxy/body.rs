@@ -199,3 +199,6 @@ async fn peek(session: &mut Session) -> Result<Body, BodyError> {
     }
     Ok(Body::Streaming)
 }
+
+#[cfg(test)]
+mod tests;

@@ -196,3 +196,6 @@ pub(super) fn not_ready(model: &ModelName) -> OipError {
         format!("model '{model}' is known, but no worker can serve it now; try again later"),
     )
 }
+
+#[cfg(test)]
+mod tests;
