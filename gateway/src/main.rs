@@ -1,3 +1,151 @@
-//! Weir.
+//! `weir-gateway`: the command line, the log, and nothing else. Everything it starts is in the library.
 
-fn main() {}
+use std::{io, path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+use tracing_appender::non_blocking::WorkerGuard;
+use tracing_subscriber::{
+    EnvFilter, Layer as _, filter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
+use weir_config::{GatewayConfig, Problems};
+use weir_gateway::{reload::Loaded, server, telemetry::access};
+
+/// Allocates the gateway's memory: many small, short-lived buffers from many threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What is logged unless `WEIR_LOG` says otherwise. pingora writes a line for every failed attempt, which the
+/// metrics and the access log tell better.
+const DEFAULT_LOG: &str = "info,pingora_proxy=off,pingora_core=error";
+
+/// One address in front of a fleet of model-serving workers.
+///
+/// Clients speak the Open Inference Protocol to the gateway; it sends each request to a healthy worker that serves
+/// the model, repeats it elsewhere when a worker fails, and follows changes of its configuration file without a
+/// restart.
+#[derive(Parser)]
+#[command(name = "weir-gateway", version, args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
+struct Cli {
+    #[command(flatten)]
+    serve: Serve,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  weir-gateway --config gateway.toml        serve; edit the file and it is live within 100 ms
+  weir-gateway check gateway.toml           list every problem of a file, change nothing
+  curl http://127.0.0.1:8081/v1/workers     what it knows of its workers (the [admin] listener)
+  curl -X POST -H 'x-weir-admin: 1' http://127.0.0.1:8081/v1/workers/w1/drain
+
+A smallest gateway.toml:
+  version = 1
+  [[worker]]
+  name = \"w1\"
+  url = \"http://127.0.0.1:9001\"
+
+Signals:
+  SIGTERM, SIGINT   finish what is open, then exit; a second one exits at once
+  SIGHUP            read the configuration again
+
+Environment:
+  WEIR_LOG          what to log to standard error, such as debug or info,weir_gateway=trace";
+
+#[derive(Args)]
+struct Serve {
+    /// The gateway's configuration; docs/CONFIG.md lists every key.
+    #[arg(long, value_name = "FILE", required = true)]
+    config: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Reads a configuration, lists every problem with its place, and exits with 1 if there is one.
+    Check {
+        /// The file to check.
+        file: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match (cli.command, cli.serve.config) {
+        (Some(Command::Check { file }), _) => check(&file),
+        (None, Some(file)) => serve(file),
+        (None, None) => ExitCode::FAILURE, // clap has asked for one of them
+    }
+}
+
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "this is what the command prints")]
+fn check(file: &std::path::Path) -> ExitCode {
+    match GatewayConfig::load(file) {
+        Ok(config) => {
+            println!("{}", summary(file, &config));
+            ExitCode::SUCCESS
+        }
+        Err(problems) => {
+            eprintln!("{}", told(&problems));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn summary(file: &std::path::Path, config: &GatewayConfig) -> String {
+    format!(
+        "{}: ok: {} workers, {} routes, {} models with settings of their own; listens on {:?}, admin on {}",
+        file.display(),
+        config.workers.len(),
+        config.routes.len(),
+        config.models.len(),
+        config.gateway.listen,
+        config.admin.listen,
+    )
+}
+
+/// The problems, one a line, and their number.
+fn told(problems: &Problems) -> String {
+    let count = problems.list.len();
+    format!("{problems}\n{count} {}", if count == 1 { "problem" } else { "problems" })
+}
+
+#[expect(clippy::print_stderr, reason = "a process that cannot start says so to whoever started it")]
+fn serve(file: PathBuf) -> ExitCode {
+    let loaded = match Loaded::read(&file) {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            eprintln!("{}", told(&problems));
+            return ExitCode::FAILURE;
+        }
+    };
+    let _access_log = start_log();
+    match server::run(file, loaded) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("weir-gateway: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Sends the log to standard error as text, and the access log to standard output as one JSON object a line.
+///
+/// Access lines are written by a thread of their own from a bounded queue; when whoever reads them is too slow,
+/// lines are dropped rather than requests held up. The guard writes out what is queued when it is dropped.
+fn start_log() -> WorkerGuard {
+    let (output, guard) = tracing_appender::non_blocking(io::stdout());
+    let filter = EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
+    let log = fmt::layer()
+        .with_writer(io::stderr)
+        .with_filter(filter)
+        .with_filter(filter::filter_fn(|event| event.target() != access::TARGET));
+    let access = fmt::layer()
+        .json()
+        .flatten_event(true)
+        .with_level(false)
+        .with_target(false)
+        .with_writer(output)
+        .with_filter(filter::filter_fn(|event| event.target() == access::TARGET));
+    tracing_subscriber::registry().with(log).with(access).init();
+    guard
+}

@@ -51,16 +51,15 @@ pub struct Snapshot {
     pub directory: Directory,
     /// The `[[route]]` rules.
     pub routes: RouteTable,
-    /// What was last seen of each worker, for people.
-    sightings: HashMap<WorkerId, Arc<Sighting>>,
+    /// The same workers by name, each with what was last seen of it.
+    workers: HashMap<WorkerId, (Arc<Endpoint>, Arc<Sighting>)>,
 }
 
 impl Snapshot {
     /// The registered worker of that name and what was last seen of it.
     #[must_use]
     pub fn worker(&self, name: &WorkerId) -> Option<(&Arc<Endpoint>, &Arc<Sighting>)> {
-        let endpoint = self.endpoints.iter().find(|endpoint| endpoint.spec.id == *name)?;
-        Some((endpoint, self.sightings.get(name)?))
+        self.workers.get(name).map(|(endpoint, sighting)| (endpoint, sighting))
     }
 }
 
@@ -119,10 +118,17 @@ impl Registry {
         (registry, writer)
     }
 
-    /// The present state: load once per request and keep it for the request's life.
+    /// The present state, for a look that ends at once.
     #[must_use]
     pub fn snapshot(&self) -> Guard<Arc<Snapshot>> {
         self.snapshot.load()
+    }
+
+    /// The present state, to keep for a request's whole life. A guard kept that long would use up the few fast
+    /// slots that a thread has for them.
+    #[must_use]
+    pub fn snapshot_full(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
     }
 
     /// The limit on requests in flight; follows `[limits] in_flight`.
@@ -172,7 +178,7 @@ impl Registry {
     /// Whether clients may come: not stopping, and every worker has reported or failed a probe.
     #[must_use]
     pub fn ready(&self) -> bool {
-        !self.stopping() && self.snapshot.load().sightings.values().all(|sighting| sighting.settled())
+        !self.stopping() && self.snapshot.load().workers.values().all(|(_, sighting)| sighting.settled())
     }
 
     /// Makes `config` the one in use. Returns its generation once requests see it.

@@ -99,13 +99,17 @@ impl Members {
         previous: &Directory,
     ) -> Snapshot {
         let members: Vec<weir_routing::Member> = self.list.iter().map(Member::for_routing).collect();
-        let sightings = |member: &Member| (member.endpoint.spec.id.clone(), Arc::clone(&member.sighting));
+        let known = |member: &Member| (Arc::clone(&member.endpoint), Arc::clone(&member.sighting));
         Snapshot {
             generation,
             endpoints: self.list.iter().map(|member| Arc::clone(&member.endpoint)).collect(),
             directory: Directory::build(previous, &members, &settings::directory(&config)),
             routes: settings::routes(&config),
-            sightings: self.list.iter().map(sightings).collect(),
+            workers: self
+                .list
+                .iter()
+                .map(|member| (member.endpoint.spec.id.clone(), known(member)))
+                .collect(),
             config,
         }
     }
