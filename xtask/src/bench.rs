@@ -1,0 +1,71 @@
+//! `cargo xtask bench`: one measurement each, with what it needs built first.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use crate::{
+    command::{cargo, run as start},
+    setup,
+    workspace::Workspace,
+};
+
+/// A measurement: cargo commands in their order; the last one measures and takes further arguments.
+struct Bench {
+    name: &'static str,
+    what: &'static str,
+    /// Profile of the binaries in `WEIR_BIN_DIR`.
+    profile: &'static str,
+    steps: &'static [&'static [&'static str]],
+}
+
+const BENCHES: [Bench; 3] = [
+    Bench {
+        name: "worker",
+        what: "throughput and lane use at saturation beside the bare libtorch forward",
+        profile: "release",
+        steps: &[&["bench", "-p", "weir-worker", "--bench", "saturation", "--"]],
+    },
+    Bench {
+        name: "gateway",
+        what: "CPU per request and added latency beside bare pingora, nginx and Envoy",
+        profile: "dist",
+        steps: &[
+            &["build", "--profile", "dist", "-p", "weir-gateway"],
+            &["bench", "-p", "weir-gateway", "--bench", "proxy", "--"],
+        ],
+    },
+    Bench {
+        name: "reload",
+        what: "time from the write of gateway.toml until requests follow it",
+        profile: "release",
+        steps: &[
+            &["build", "--release", "-p", "weir-gateway", "-p", "weir-worker"],
+            &["run", "--release", "-p", "weir-tests", "--bin", "reload", "--"],
+        ],
+    },
+];
+
+/// Runs the bench named first, with the other arguments; lists them without a name.
+///
+/// # Errors
+/// The name is unknown, set-up or a build failed, or the bench itself did.
+pub(crate) fn run(workspace: &Workspace, arguments: &[&str]) -> Result<ExitCode> {
+    let Some((name, rest)) = arguments.split_first() else {
+        BENCHES.iter().for_each(|bench| println!("{:<10}{}", bench.name, bench.what));
+        return Ok(ExitCode::SUCCESS);
+    };
+    let Some(bench) = BENCHES.iter().find(|bench| bench.name == *name) else {
+        let known: Vec<&str> = BENCHES.iter().map(|bench| bench.name).collect();
+        bail!("'{name}' is no bench; there are {}", known.join(", "));
+    };
+    setup::run(workspace)?;
+    let binaries = workspace.binaries(bench.profile);
+    if let Some((measure, builds)) = bench.steps.split_last() {
+        for build in builds {
+            start(&mut cargo(workspace.root(), *build))?;
+        }
+        start(cargo(workspace.root(), *measure).args(rest).env("WEIR_BIN_DIR", binaries))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,48 @@
+//! Running other programs: shown before they start, checked after they end.
+
+use std::{ffi::OsStr, path::Path, process::Command};
+
+use anyhow::{Context, Result, bail};
+
+/// A program with its arguments.
+pub(crate) fn command<A: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = A>) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments);
+    command
+}
+
+/// cargo, in the checkout.
+pub(crate) fn cargo<A: AsRef<OsStr>>(root: &Path, arguments: impl IntoIterator<Item = A>) -> Command {
+    // cargo names itself to what it runs, so that the same toolchain is used.
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let mut command = command(&cargo, arguments);
+    command.current_dir(root);
+    command
+}
+
+/// A command as one would type it.
+pub(crate) fn shown(command: &Command) -> String {
+    let program = Path::new(command.get_program()).file_name().unwrap_or_default();
+    let words = std::iter::once(program).chain(command.get_args());
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
+/// Shows and runs a command; its output goes to the terminal.
+///
+/// # Errors
+/// It could not start, or ended with another status than 0.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let text = shown(command);
+    println!("$ {text}");
+    let status = command.status().with_context(|| format!("cannot start: {text}"))?;
+    if !status.success() {
+        bail!("failed with {status}: {text}");
+    }
+    Ok(())
+}
+
+/// Standard output of a program, when it could start and ended with status 0.
+pub(crate) fn output_of(program: impl AsRef<OsStr>, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(arguments).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
