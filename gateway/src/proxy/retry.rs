@@ -6,7 +6,7 @@
 
 use http::Method;
 use pingora::{Error, ErrorSource, ErrorType, http::ResponseHeader, proxy::Session};
-use weir_protocol::{OipError, Reason, Refusal, headers};
+use weir_protocol::{OipError, Reason, Refusal, WorkerId, headers};
 
 use super::{context::Context, peer};
 use crate::telemetry::AttemptOutcome;
@@ -96,7 +96,7 @@ pub(super) fn outcome(error: &Error) -> AttemptOutcome {
 }
 
 /// Gives the lease back and remembers the worker as tried.
-fn end_attempt(ctx: &mut Context) -> Option<weir_protocol::WorkerId> {
+fn end_attempt(ctx: &mut Context) -> Option<WorkerId> {
     let lease = ctx.attempts.current.take()?;
     let id = lease.endpoint().spec.id.clone();
     ctx.attempts.tried.push(id.clone());
@@ -125,3 +125,6 @@ fn worker_failed(ctx: &Context, what: &str) -> OipError {
         format!("worker '{worker}' {what} (attempt {tried}); no other worker could be tried"),
     )
 }
+
+#[cfg(test)]
+mod tests;

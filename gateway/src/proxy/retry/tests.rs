@@ -1,0 +1,187 @@
+//! When an attempt is repeated, where, and what the client is told when it is not.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use pingora::ErrorType;
+use tokio_util::sync::CancellationToken;
+use weir_config::GatewayConfig;
+use weir_protocol::{
+    Bytes, Lifecycle, LoadReport,
+    load::{DeviceLoad, FORMAT, ReplicaLoad},
+    rest::RestCall,
+};
+
+use super::{
+    super::{body::Body, classify, context::Deadline, test_session::session},
+    *,
+};
+use crate::{
+    registry::{Event, Registry},
+    telemetry::Telemetry,
+};
+
+const PATH: &str = "/v2/models/m/infer";
+
+fn report(worker: &WorkerId) -> Arc<LoadReport> {
+    let model = ReplicaLoad {
+        id: 1,
+        model: "m".parse().unwrap(),
+        version: "1".parse().unwrap(),
+        state: Lifecycle::Serving,
+        reason: None,
+        device: 0,
+        size: Bytes(0),
+        max_batch_size: 1,
+        queued: 0,
+        in_flight: 0,
+        arrivals: 0,
+    };
+    Arc::new(LoadReport {
+        format: FORMAT,
+        worker: worker.clone(),
+        epoch: 1,
+        seq: 1,
+        accepting: true,
+        devices: vec![DeviceLoad { id: 0, name: "cpu".into(), total: Bytes(1), free: Bytes(1) }],
+        models: vec![model],
+    })
+}
+
+/// A registry of healthy workers that all serve model `m`.
+async fn fleet(workers: usize) -> Arc<Registry> {
+    let mut text = "version = 1\n".to_owned();
+    for index in 1..=workers {
+        text += &format!("[[worker]]\nname = \"w{index}\"\nurl = \"http://127.0.0.1:{index}\"\n");
+    }
+    let config = Arc::new(GatewayConfig::parse(&text, Path::new("gateway.toml")).unwrap());
+    let (registry, writer) = Registry::new(Arc::clone(&config), Arc::new(Telemetry::new().unwrap()));
+    let stop = CancellationToken::new();
+    let events = async {
+        for worker in &config.workers {
+            let (worker, address) = (worker.name.clone(), worker.address);
+            let report = report(&worker);
+            registry.send(Event::Report { worker, address, report }).await.unwrap();
+        }
+        // Answered after everything before it is visible.
+        registry.apply(Arc::clone(&config)).await.unwrap();
+        stop.cancel();
+    };
+    tokio::join!(writer.run(stop.clone()), events);
+    registry
+}
+
+/// A request in its first attempt.
+async fn request(registry: &Registry) -> (Session, Context) {
+    let head = format!("POST {PATH} HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n");
+    let (session, _client) = session(&head).await;
+    let mut ctx = Context::new(registry.snapshot_full(), registry.open_request());
+    let call = RestCall::parse("POST", PATH).unwrap();
+    ctx.asked = Some(classify::resolve(&ctx.snapshot, session.req_header(), call).unwrap());
+    ctx.body = Body::Buffered;
+    ctx.attempts.next = Some(peer::choose(&ctx).unwrap());
+    begin(&mut ctx);
+    (session, ctx)
+}
+
+fn begin(ctx: &mut Context) {
+    peer::begin_attempt(ctx).unwrap();
+}
+
+fn in_flight(registry: &Registry) -> u64 {
+    registry.snapshot().endpoints.iter().map(|endpoint| endpoint.live.in_flight()).sum()
+}
+
+fn reason(ctx: &Context) -> Option<Reason> {
+    ctx.failure.as_ref().map(|failure| failure.reason)
+}
+
+fn broken() -> Box<Error> {
+    Error::new_up(ErrorType::ConnectionClosed)
+}
+
+#[tokio::test]
+async fn a_refused_request_goes_to_every_other_worker_once_then_the_refusal_passes_on() {
+    let registry = fleet(3).await;
+    let (session, mut ctx) = request(&registry).await;
+    for _ in 0..2 {
+        assert!(after_refusal(&session, &mut ctx).is_some_and(|error| error.retry()));
+        let next = ctx.attempts.next.as_ref().unwrap().endpoint().spec.id.clone();
+        assert!(!ctx.attempts.tried.contains(&next), "{next} was tried already");
+        begin(&mut ctx);
+        assert_eq!(in_flight(&registry), 1, "the refused attempt gave its lease back");
+    }
+    assert!(after_refusal(&session, &mut ctx).is_none(), "three attempts are the limit");
+    assert_eq!(in_flight(&registry), 0);
+}
+
+#[tokio::test]
+async fn a_failed_connect_and_a_break_go_to_another_worker() {
+    let registry = fleet(3).await;
+    let (session, mut ctx) = request(&registry).await;
+    assert!(after_connect_failure(&session, &mut ctx, Error::new_up(ErrorType::ConnectRefused)).retry());
+    begin(&mut ctx);
+    assert!(after_break(&session, &mut ctx, broken(), false).retry());
+    begin(&mut ctx);
+    assert!(!after_break(&session, &mut ctx, broken(), false).retry());
+    assert_eq!(reason(&ctx), Some(Reason::WorkerFailed));
+    assert_eq!(ctx.attempts.tried.len(), 3);
+}
+
+#[tokio::test]
+async fn the_only_worker_is_tried_again_when_an_idle_connection_turned_out_closed() {
+    let registry = fleet(1).await;
+    let (session, mut ctx) = request(&registry).await;
+    assert!(after_break(&session, &mut ctx, broken(), true).retry());
+    begin(&mut ctx);
+    assert!(!after_break(&session, &mut ctx, broken(), false).retry(), "a fresh connection broke");
+    assert_eq!(reason(&ctx), Some(Reason::WorkerFailed));
+}
+
+#[tokio::test]
+async fn a_body_that_cannot_be_sent_again_ends_the_request() {
+    let registry = fleet(2).await;
+    let head = format!("POST {PATH} HTTP/1.1\r\nhost: a\r\ncontent-length: 200000\r\n\r\n");
+    let (mut session, mut client) = session(&head).await;
+    let (_, mut ctx) = request(&registry).await;
+    ctx.body = Body::Streaming;
+    session.enable_retry_buffering();
+    tokio::io::AsyncWriteExt::write_all(&mut client, &[7; 100_000]).await.unwrap();
+    while !session.as_downstream().retry_buffer_truncated() {
+        session.read_request_body().await.unwrap();
+    }
+    assert!(!after_break(&session, &mut ctx, broken(), false).retry());
+    assert_eq!(reason(&ctx), Some(Reason::WorkerFailed));
+}
+
+#[tokio::test]
+async fn a_client_that_left_is_not_worth_another_attempt() {
+    let registry = fleet(2).await;
+    let (session, mut ctx) = request(&registry).await;
+    let gone = Error::new_down(ErrorType::ConnectionClosed);
+    assert!(!after_break(&session, &mut ctx, gone, false).retry());
+    assert_eq!(reason(&ctx), None);
+}
+
+#[tokio::test]
+async fn a_deadline_that_passed_is_told_as_such() {
+    let registry = fleet(2).await;
+    for (from_client, expected) in [(true, Reason::Deadline), (false, Reason::WorkerTimeout)] {
+        let (session, mut ctx) = request(&registry).await;
+        ctx.deadline = Deadline { at: ctx.arrived - Duration::from_millis(1), from_client };
+        let error = after_break(&session, &mut ctx, Error::new_up(ErrorType::ReadTimedout), false);
+        assert!(!error.retry());
+        assert_eq!(reason(&ctx), Some(expected));
+    }
+}
+
+#[tokio::test]
+async fn only_the_closed_list_of_refusals_counts_as_one() {
+    let response = |value: &str| {
+        let mut response = ResponseHeader::build(503, None).unwrap();
+        response.insert_header(headers::REFUSED, value).unwrap();
+        response
+    };
+    assert_eq!(refusal(&response("queue-full")), Some(Refusal::QueueFull));
+    assert_eq!(refusal(&response("tired")), None);
+    assert_eq!(refusal(&ResponseHeader::build(503, None).unwrap()), None);
+}
