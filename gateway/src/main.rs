@@ -77,7 +77,6 @@ fn main() -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "this is what the command prints")]
 fn check(file: &std::path::Path) -> ExitCode {
     match GatewayConfig::load(file) {
         Ok(config) => {
@@ -109,7 +108,6 @@ fn told(problems: &Problems) -> String {
     format!("{problems}\n{count} {}", if count == 1 { "problem" } else { "problems" })
 }
 
-#[expect(clippy::print_stderr, reason = "a process that cannot start says so to whoever started it")]
 fn serve(file: PathBuf) -> ExitCode {
     let loaded = match Loaded::read(&file) {
         Ok(loaded) => loaded,

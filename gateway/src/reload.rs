@@ -5,7 +5,7 @@
 //! problems are logged and shown at `/v1/config`. Knows the file and the registry; the admin listener talks to it
 //! through [`Reload`].
 
-mod change;
+mod told;
 mod watch;
 
 use std::{
@@ -22,9 +22,9 @@ use tokio::{
     time::MissedTickBehavior,
 };
 use tokio_util::sync::CancellationToken;
-use weir_config::{GatewayConfig, Problems};
+use weir_config::{Changes, GatewayConfig, Problems};
 
-use self::{change::Change, watch::Watch};
+use self::{told::told, watch::Watch};
 use crate::{
     registry::{Registry, RegistryError},
     telemetry::ReloadKind,
@@ -185,16 +185,17 @@ impl Reloader {
     }
 
     async fn take(&mut self, config: Arc<GatewayConfig>) -> Result<ReloadStatus, RegistryError> {
-        let needs_restart = change::needs_restart(&self.started, &config);
         let current = Arc::clone(&self.registry.snapshot().config);
-        if *current == *config {
+        let changes = Changes::between(&current, &config);
+        // Against what the process started with: a restart stays due until it comes or the file goes back.
+        let needs_restart = Changes::between(&self.started, &config).needs_restart;
+        if changes.is_empty() {
             self.registry.telemetry().record_reload(ReloadKind::Unchanged);
             return Ok(ReloadStatus { outcome: ReloadOutcome::Unchanged, needs_restart });
         }
-        let change = Change::between(&current, &config);
         let generation = self.registry.apply(config).await?;
         self.registry.telemetry().record_reload(ReloadKind::Applied);
-        tracing::info!(generation, %change, "configuration applied");
+        tracing::info!(generation, "configuration applied: {}", told(&changes));
         if !needs_restart.is_empty() {
             tracing::warn!("needs a restart: {}", needs_restart.join(", "));
         }
