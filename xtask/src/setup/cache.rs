@@ -10,6 +10,9 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
+/// Stands between the name of a folder that is being filled and the id of the process that fills it.
+const PARTIAL: &str = ".partial-";
+
 /// The folder `name` of the cache; `fill` makes it where it is missing or not `complete`.
 ///
 /// # Errors
@@ -30,12 +33,9 @@ pub(super) fn provide(
     if complete(&folder) {
         return Ok(folder);
     }
-    let partial = cache.join(format!("{name}.partial"));
-    for remains in [&partial, &folder] {
-        if remains.exists() {
-            fs::remove_dir_all(remains).with_context(|| format!("cannot remove {}", remains.display()))?;
-        }
-    }
+    remove_remains(cache, name)?;
+    // A name of its own: a download that outlived its killed set-up may still write to the old one.
+    let partial = cache.join(format!("{name}{PARTIAL}{}", std::process::id()));
     fs::create_dir(&partial)?;
     fill(&partial)?;
     if !complete(&partial) {
@@ -43,6 +43,20 @@ pub(super) fn provide(
     }
     fs::rename(&partial, &folder)?;
     Ok(folder)
+}
+
+/// Removes the incomplete folder `name` and what earlier set-ups left while filling it.
+fn remove_remains(cache: &Path, name: &str) -> Result<()> {
+    let partial = format!("{name}{PARTIAL}");
+    for entry in fs::read_dir(cache)? {
+        let entry = entry?;
+        let found = entry.file_name();
+        if found == name || found.to_string_lossy().starts_with(&partial) {
+            let path = entry.path();
+            fs::remove_dir_all(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 fn lock(file: &Path) -> Result<File> {
@@ -98,13 +112,13 @@ mod tests {
     #[test]
     fn what_a_killed_set_up_left_is_replaced() {
         let cache = Scratch::new("killed");
-        for remains in ["thing", "thing.partial"] {
+        for remains in ["thing", "thing.partial-1"] {
             fs::create_dir_all(cache.0.join(remains)).unwrap();
             fs::write(cache.0.join(remains).join("half"), "old").unwrap();
         }
         let folder = provide(&cache.0, "thing", has_file, write_file).unwrap();
         assert!(has_file(&folder) && !folder.join("half").exists());
-        assert!(!cache.0.join("thing.partial").exists());
+        assert!(!cache.0.join("thing.partial-1").exists());
     }
 
     #[test]
