@@ -43,9 +43,16 @@ pub(crate) fn read<T>(
     outside: &dyn Outside,
     read: impl FnOnce(&mut Table<'_>) -> Read<T>,
 ) -> Result<T, Problems> {
-    let (tree, errors) = DeTable::parse_recoverable(text);
+    let lines = Lines::of(text);
+    let (mut tree, mut errors) = DeTable::parse_recoverable(text);
+    let mended = syntax::without_stops(&lines, &errors);
+    if let Some(mended) = &mended {
+        let (whole, more) = DeTable::parse_recoverable(mended);
+        tree = whole;
+        errors.extend(more);
+    }
     let report = Report {
-        lines: Lines::of(text),
+        lines,
         folder: file.parent().unwrap_or(Path::new("")),
         outside,
         found: RefCell::default(),

@@ -64,7 +64,7 @@ to = { }
             "5:1 gateway.threds ~ did you mean `threads`?",
             "6:10 gateway.policy ~ did you mean `round_robin`?",
             "9:12 health.interval ~ write a duration such as \"250ms\", from 10ms to 1h",
-            "10:11  ~ put it in quotes",
+            "10:11  ~ put text in quotes",
             "17:8 worker[1].name ~ give each worker a name of its own",
             "18:7 worker[1].url ~ write http://host:port",
             "19:10 worker[1].weight ~ write a number above 0 and up to 1000",
@@ -243,7 +243,7 @@ fn secrets_come_from_the_environment_or_a_file_and_are_never_shown() {
     let at = |column: usize, help: &str| format!("3:{column} admin.token{help}");
     for (token, expected) in [
         ("\"hunter2\"", at(9, &format!(" ~ {place}"))),
-        ("hunter2", format!("3:9  ~ put it in quotes")),
+        ("hunter2", "3:9  ~ put text in quotes".to_owned()),
         ("7", at(9, &format!(" ~ {place}"))),
         ("{}", at(9, &format!(" ~ {place}"))),
         ("{ env = \"A\", file = \"b\" }", at(9, &format!(" ~ {place}"))),

@@ -1,4 +1,8 @@
 //! Turns byte offsets into lines and columns for people.
+//!
+//! Counts characters, as editors do; knows nothing of TOML. Called by the reader alone.
+
+use std::{collections::BTreeSet, ops::Range};
 
 /// Where the lines of a text begin.
 pub(crate) struct Lines<'t> {
@@ -29,16 +33,32 @@ impl<'t> Lines<'t> {
     }
 
     /// The text between two offsets; empty when they are no such range.
-    pub(crate) fn slice(&self, range: std::ops::Range<usize>) -> &'t str {
+    pub(crate) fn slice(&self, range: Range<usize>) -> &'t str {
         self.text.get(range).unwrap_or_default()
     }
 
-    /// The whole line of an offset.
+    /// The whole line of an offset, its newline included.
     pub(crate) fn line_text(&self, offset: usize) -> &'t str {
-        let line = self.line(offset);
+        self.slice(self.line_range(self.line(offset)))
+    }
+
+    /// The text with these lines, from 1, as spaces: every other offset stays what it is.
+    pub(crate) fn blanked(&self, lines: &BTreeSet<usize>) -> String {
+        let mut text = String::with_capacity(self.text.len());
+        for line in 1..=self.starts.len() {
+            let kept = self.slice(self.line_range(line));
+            if lines.contains(&line) {
+                text.extend(kept.bytes().map(|b| if b == b'\n' { '\n' } else { ' ' }));
+            } else {
+                text.push_str(kept);
+            }
+        }
+        text
+    }
+
+    fn line_range(&self, line: usize) -> Range<usize> {
         let start = self.starts.get(line - 1).copied().unwrap_or_default();
-        let end = self.starts.get(line).copied().unwrap_or(self.text.len());
-        self.slice(start..end)
+        start..self.starts.get(line).copied().unwrap_or(self.text.len())
     }
 }
 
@@ -55,6 +75,14 @@ mod tests {
         assert_eq!(lines.position(15), (2, 5));
         assert_eq!(lines.position(999), (3, 1));
         assert_eq!(lines.line_text(12), "ü = \"x\"\n");
+    }
+
+    #[test]
+    fn blanking_lines_moves_nothing() {
+        let text = "a\r\nü = 1\nc";
+        let blanked = Lines::of(text).blanked(&BTreeSet::from([2, 3]));
+        assert_eq!(blanked, "a\r\n      \n ");
+        assert_eq!(blanked.len(), text.len());
     }
 
     #[test]

@@ -3,11 +3,23 @@
 //! The parser goes on after an error, so a file with an unquoted duration in line 3 and a typo in line 9 gets both
 //! reported. What recovery guessed must not be reported: see [`merge`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use toml::de::{DeTable, DeValue, Error};
 
 use super::{Found, Lines, shown};
+
+/// How the parser's messages begin when text stands without quotes: it takes `team` for a mistyped `true`.
+const UNQUOTED: [&str; 3] = ["string values must be quoted", "invalid boolean", "invalid float"];
+
+/// The text without the lines at which the parser stops, each as long as it was; `None` when it did not stop.
+///
+/// It goes on after every error but a key without `=`.
+pub(super) fn without_stops(lines: &Lines<'_>, errors: &[Error]) -> Option<String> {
+    let stops = errors.iter().filter(|error| error.message().starts_with("key with no value"));
+    let stops: BTreeSet<_> = stops.filter_map(|error| Some(lines.line(error.span()?.start))).collect();
+    (!stops.is_empty()).then(|| lines.blanked(&stops))
+}
 
 /// Syntax errors, at most one a line, and the problems of `found` that are no consequence of them.
 ///
@@ -59,13 +71,16 @@ fn unclosed_bracket(lines: &Lines<'_>, at: usize) -> Found {
 
 fn describe(lines: &Lines<'_>, error: &Error, at: usize) -> Found {
     let span = error.span().unwrap_or_default();
+    // The text itself is not repeated: it may be a secret that should not stand in the file at all.
     let (message, help) = match error.message() {
         message if message.starts_with("string values must be quoted") && span.is_empty() => {
             ("there is no value here".to_owned(), "write a value, or remove the key")
         }
-        // The text itself is not repeated: it may be a secret that should not stand in the file at all.
-        message if message.starts_with("string values must be quoted") => {
-            ("text without quotes".to_owned(), "put it in quotes")
+        message if UNQUOTED.iter().any(|start| message.starts_with(start)) => {
+            ("this is neither a number nor true or false".to_owned(), "put text in quotes")
+        }
+        message if message.contains("string, expected `") && span.is_empty() => {
+            ("the text has no end".to_owned(), "add the closing quote")
         }
         "duplicate key" => {
             let key = shown(lines.slice(span));
