@@ -89,7 +89,12 @@ fn a_syntax_error_has_a_place_and_hides_no_other_mistake() {
         ),
         (
             "count = 0\n[table]\nflag = 1\n[table]\nflag = 1",
-            &["1:9 count ~ from 1 to 9", "3:8 table.flag ~ true or false", "4:2  ~ keep one of the two"],
+            &[
+                "1:9 count ~ from 1 to 9",
+                "3:8 table.flag ~ true or false",
+                "4:2  ~ keep one of the two",
+                "5:1  ~ keep one of the two",
+            ],
         ),
         ("count = 1\u{7}", &["1:10  ~ key = value"]),
     ] {
