@@ -1,1 +1,18 @@
-//! Weir.
+//! Weir's worker: serves TorchScript models over the Open Inference Protocol with dynamic batching.
+//!
+//! A request comes in through `http`, is decoded and checked by `infer`, waits in the queue of its model version
+//! (`weir-batching`), runs on a lane thread (`model::lanes`) through a `backend`, and goes out again. Start with
+//! [`server::run`]. Libtorch appears in `backend::torch` only; time comes from [`clock`] only.
+
+pub mod backend;
+pub mod check;
+pub mod clock;
+pub mod device;
+pub mod http;
+pub mod infer;
+pub mod model;
+pub mod report;
+pub mod server;
+pub mod shutdown;
+pub mod tasks;
+pub mod telemetry;

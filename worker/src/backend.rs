@@ -1,0 +1,162 @@
+//! What runs a model: the seam between the worker and libtorch, with a synthetic stand-in for load tests.
+//!
+//! A backend sees whole batches of raw tensors that were checked against model.toml; it knows nothing of requests,
+//! queues or HTTP. `model::loader` makes one per model version; lane threads call it.
+
+pub mod synthetic;
+#[cfg(feature = "torch")]
+pub mod torch;
+
+use std::{any::Any, path::Path, sync::Arc};
+
+use bytes::Bytes;
+use weir_config::{ModelConfig, model::BackendConfig};
+use weir_protocol::Datatype;
+
+use crate::device::Cpu;
+
+/// One input of a batch: the rows of all its requests.
+#[derive(Debug)]
+pub struct InputBatch<'a> {
+    /// Element type; never BYTES.
+    pub datatype: Datatype,
+    /// Shape of the whole batch. Its product times the element size is the sum of the parts' lengths.
+    pub shape: Vec<i64>,
+    /// Raw rows, one part per request, in batch order.
+    pub parts: Vec<&'a [u8]>,
+}
+
+impl InputBatch<'_> {
+    /// Length of the whole batch in bytes, from its shape; `None` when the shape has negative dimensions, overflows
+    /// or does not fit the parts.
+    #[must_use]
+    pub fn byte_len(&self) -> Option<usize> {
+        let wanted = byte_len(self.datatype, &self.shape)?;
+        let given: usize = self.parts.iter().map(|part| part.len()).sum();
+        (wanted == given).then_some(wanted)
+    }
+}
+
+/// One output of a batch, copied out of the backend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputBatch {
+    /// Element type.
+    pub datatype: Datatype,
+    /// Shape of the whole batch.
+    pub shape: Vec<i64>,
+    /// Raw elements, little-endian, row-major. Its length fits the shape.
+    pub data: Bytes,
+}
+
+/// A forward pass or a load that failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{summary}")]
+pub struct BackendError {
+    /// One line for a client: no paths, no stack frames.
+    pub summary: String,
+    /// Everything that is known, for the log.
+    pub detail: String,
+}
+
+impl BackendError {
+    /// An error whose whole text may be shown to a client.
+    pub fn new(summary: impl Into<String>) -> Self {
+        let summary = summary.into();
+        Self { detail: summary.clone(), summary }
+    }
+}
+
+/// Thread-local state of a lane (such as libtorch's grad mode). Restored on drop, on the thread that made it.
+pub struct LaneScope(#[expect(dead_code, reason = "held for its drop")] Box<dyn Any>);
+
+impl LaneScope {
+    /// Keeps a guard for as long as the lane lives.
+    pub fn new(guard: impl Any) -> Self {
+        Self(Box::new(guard))
+    }
+}
+
+/// Runs batches of one model version. Shared by all its lanes.
+pub trait Backend: Send + Sync {
+    /// Prepares the calling thread for forward passes; the thread keeps the scope for as long as it makes them.
+    fn enter_lane(&self) -> LaneScope;
+
+    /// Runs one batch and returns the outputs in the order of model.toml, as the model gave them: shapes and types
+    /// are checked by the caller. May panic only through a defect; lanes survive that.
+    ///
+    /// # Errors
+    /// What the model or libtorch said.
+    fn forward(&self, inputs: &[InputBatch<'_>]) -> Result<Vec<OutputBatch>, BackendError>;
+}
+
+/// The `platform` of a model's metadata.
+#[must_use]
+pub fn platform(config: &BackendConfig) -> &'static str {
+    match config {
+        BackendConfig::Torch => "pytorch_libtorch",
+        BackendConfig::Synthetic(_) => "weir_synthetic",
+    }
+}
+
+/// Settings of the machine that backends need.
+#[derive(Debug, Clone)]
+pub struct Host {
+    /// The device, for memory that malloc's statistics do not show.
+    pub cpu: Arc<Cpu>,
+    /// Threads that one forward pass may use; at least 1.
+    pub intra_op_threads: usize,
+}
+
+/// Loads a model version. `file` is its `model.pt`; a synthetic model needs none. Blocks.
+///
+/// # Errors
+/// The file cannot be loaded, or model.toml uses a datatype that the backend does not have.
+pub fn load(config: &ModelConfig, file: &Path, host: &Host) -> Result<Arc<dyn Backend>, BackendError> {
+    let tensors = config.inputs.iter().chain(&config.outputs);
+    if let Some(bytes) = tensors.into_iter().find(|tensor| tensor.datatype == Datatype::Bytes) {
+        return Err(BackendError::new(format!(
+            "'{}' has datatype BYTES, which no backend offers yet",
+            bytes.name
+        )));
+    }
+    match &config.backend {
+        BackendConfig::Synthetic(section) => Ok(synthetic::load(section, &config.outputs, host)),
+        #[cfg(feature = "torch")]
+        BackendConfig::Torch => torch::load(config, file, host.intra_op_threads),
+        #[cfg(not(feature = "torch"))]
+        BackendConfig::Torch => {
+            let _ = file;
+            Err(BackendError::new("this build has no torch backend: build with feature `torch`"))
+        }
+    }
+}
+
+/// Bytes of a tensor of that type and shape; `None` for BYTES, negative dimensions and overflow.
+#[must_use]
+pub fn byte_len(datatype: Datatype, shape: &[i64]) -> Option<usize> {
+    let elements =
+        shape.iter().try_fold(1_usize, |product, &dim| product.checked_mul(usize::try_from(dim).ok()?))?;
+    elements.checked_mul(datatype.size()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn byte_lengths_refuse_negative_and_overflowing_shapes() {
+        assert_eq!(byte_len(Datatype::Fp32, &[2, 3]), Some(24));
+        assert_eq!(byte_len(Datatype::Fp32, &[]), Some(4));
+        assert_eq!(byte_len(Datatype::Fp32, &[-1, 3]), None);
+        assert_eq!(byte_len(Datatype::Uint8, &[i64::MAX, 4]), None);
+        assert_eq!(byte_len(Datatype::Bytes, &[1]), None);
+    }
+
+    #[test]
+    fn a_batch_whose_parts_do_not_fill_its_shape_has_no_length() {
+        let batch =
+            |shape: Vec<i64>| InputBatch { datatype: Datatype::Uint8, shape, parts: vec![&[1, 2], &[3]] };
+        assert_eq!(batch(vec![3]).byte_len(), Some(3));
+        assert_eq!(batch(vec![4]).byte_len(), None);
+    }
+}

@@ -1,0 +1,86 @@
+//! The REST front: connections, and which call goes where.
+//!
+//! HTTP/1.1 with keep-alive, and HTTP/2 for clients that begin with it. Knows nothing of tensors; an inference is
+//! `infer`'s. Every answer is made by `respond`, every body is read by `body`.
+
+mod body;
+mod calls;
+mod linger;
+mod peer;
+mod respond;
+
+use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+
+use http::Request;
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use tokio::net::{TcpListener, TcpStream};
+
+use self::{linger::Lingering, peer::Peer};
+use crate::{server::Worker, shutdown::Phase, tasks::Tasks};
+
+/// Longest time for a request's head to arrive, which includes the idle time before it. Long, because a gateway keeps
+/// idle connections, and one that closes under a request costs a retry.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Most header fields of a request.
+const MAX_HEADERS: usize = 128;
+
+/// Pause after the system had no more sockets to give, so that the loop does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Accepts connections until the worker closes. Each is served by a task of `connections`.
+pub async fn serve(worker: Arc<Worker>, listener: TcpListener, connections: Tasks) {
+    let mut closing = pin!(worker.shutdown.reached(Phase::Closing));
+    loop {
+        let accepted = tokio::select! {
+            () = &mut closing => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, address)) => {
+                let connection = connection(Arc::clone(&worker), stream, address, connections.clone());
+                connections.spawn("connection", connection);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn connection(worker: Arc<Worker>, stream: TcpStream, address: SocketAddr, tasks: Tasks) {
+    // Or small answers wait 40 ms for the peer's delayed acknowledgement.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "cannot set TCP_NODELAY");
+    }
+    let peer = Peer::new(address, &worker.config.gateway);
+    let shutdown = worker.shutdown.clone();
+    let (stream, unread) = Lingering::new(stream);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (worker, unread) = (Arc::clone(&worker), unread.clone());
+        async move { Ok::<_, Infallible>(calls::answer(&worker, peer, request, &unread).await) }
+    });
+    let mut builder = auto::Builder::new(tasks);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_headers(MAX_HEADERS);
+    builder.http2().timer(TokioTimer::new());
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let closing = shutdown.reached(Phase::Closing);
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = closing => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%address, %error, "a connection ended");
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,94 @@
+//! Reads request bodies within limits, and gets rid of those that nobody will read.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
+use weir_protocol::{OipError, Reason};
+
+/// Room made before the first byte is there, whatever length was promised.
+const FIRST_RESERVE_BYTES: usize = 1 << 20;
+
+/// An unread body up to this is read and thrown away, which keeps the connection. A larger one costs the connection.
+const DISCARD_BYTES: u64 = 64 << 10;
+
+/// Reads a whole body. One that comes in one piece is not copied.
+///
+/// # Errors
+/// `body-too-large` above `limit`, at once when the length was promised; `body-too-slow` when nothing comes for
+/// `silence`; `bad-request` when it breaks off.
+pub(super) async fn read(mut body: Incoming, limit: usize, silence: Duration) -> Result<Bytes, OipError> {
+    let promised = body.size_hint().exact();
+    check_promised(promised, limit)?;
+    let mut first: Option<Bytes> = None;
+    let mut whole = BytesMut::new();
+    while let Some(data) = piece(&mut body, silence).await? {
+        let total = first.as_ref().map_or(0, Bytes::len) + whole.len() + data.len();
+        if total > limit {
+            return Err(too_large(limit));
+        }
+        match first.take() {
+            None if whole.is_empty() => first = Some(data),
+            earlier => {
+                if let Some(earlier) = earlier {
+                    let wanted = promised.and_then(|len| usize::try_from(len).ok()).unwrap_or(total);
+                    whole.reserve(wanted.min(FIRST_RESERVE_BYTES).max(total));
+                    whole.extend_from_slice(&earlier);
+                }
+                whole.extend_from_slice(&data);
+            }
+        }
+    }
+    Ok(first.unwrap_or_else(|| whole.freeze()))
+}
+
+/// Refuses a body by the length that was promised.
+///
+/// # Errors
+/// `body-too-large`.
+pub(super) fn check_promised(promised: Option<u64>, limit: usize) -> Result<(), OipError> {
+    let fits = promised.is_none_or(|len| usize::try_from(len).is_ok_and(|len| len <= limit));
+    if fits { Ok(()) } else { Err(too_large(limit)) }
+}
+
+/// Throws a body away so that the connection can go on. False when it is too large or too slow for that: then the
+/// connection has to be closed.
+pub(super) async fn discard(mut body: Incoming, silence: Duration) -> bool {
+    if body.is_end_stream() {
+        return true;
+    }
+    if body.size_hint().exact().is_none_or(|len| len > DISCARD_BYTES) {
+        return false;
+    }
+    loop {
+        match piece(&mut body, silence).await {
+            Ok(Some(_)) => {}
+            Ok(None) => return true,
+            Err(_) => return false,
+        }
+    }
+}
+
+async fn piece(body: &mut Incoming, silence: Duration) -> Result<Option<Bytes>, OipError> {
+    loop {
+        let frame = tokio::time::timeout(silence, body.frame()).await.map_err(|_| {
+            let message = format!("no byte of the body came for {} s", silence.as_secs_f64());
+            OipError::new(Reason::BodyTooSlow, message)
+        })?;
+        match frame {
+            None => return Ok(None),
+            Some(Err(_)) => return Err(OipError::bad_request("the body broke off")),
+            // Trailers are of no use here.
+            Some(Ok(frame)) => {
+                if let Ok(data) = frame.into_data() {
+                    return Ok(Some(data));
+                }
+            }
+        }
+    }
+}
+
+fn too_large(limit: usize) -> OipError {
+    OipError::new(Reason::BodyTooLarge, format!("the body is larger than {limit} bytes, the limit"))
+}

@@ -1,0 +1,179 @@
+//! Binds a decoded request to a model: every input in the model's order, known to fit it.
+//!
+//! Everything that libtorch must never see is found here, and the message names what was expected. Pure; below this
+//! nothing about a request is checked again. The codec has checked that each tensor's data fits its own shape.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use weir_batching::ShapeKey;
+use weir_config::model::TensorSpec;
+use weir_protocol::{
+    InferRequest, OipError, Tensor,
+    infer::{Parameter, Parameters, RequestedOutput},
+};
+
+use super::AnswerForm;
+use crate::model::ModelSpec;
+
+/// Most characters of a client's own text in a message.
+const SHOWN_CHARS: usize = 64;
+
+/// A request that fits its model.
+#[derive(Debug)]
+pub(super) struct Bound {
+    /// Rows; 1 for a model without a batch dimension.
+    pub(super) rows: u32,
+    /// Sizes of the free dimensions, those of the batch left out.
+    pub(super) shape: ShapeKey,
+    /// Raw data of each input, in the model's order.
+    pub(super) inputs: Vec<Bytes>,
+    /// Shape of each input, in the model's order.
+    pub(super) shapes: Vec<Vec<i64>>,
+    /// `timeout` of the request, which is in microseconds.
+    pub(super) timeout: Option<Duration>,
+    /// How to answer.
+    pub(super) answer: AnswerForm,
+}
+
+/// Checks a request against a model.
+///
+/// # Errors
+/// `bad-request` that names the first thing wrong and what was expected.
+pub(super) fn bind(spec: &ModelSpec, request: InferRequest) -> Result<Bound, OipError> {
+    let outputs = outputs(spec, &request)?;
+    let timeout = timeout(&request.parameters)?;
+    let mut slots = slots(spec, request.inputs)?;
+    let rows = rows(spec, &slots)?;
+    let mut key = Vec::new();
+    for (expected, given) in spec.inputs.iter().zip(&slots) {
+        free_dimensions(spec, expected, given, &mut key);
+    }
+    // The codec saw that a shape's product fits an i64, so each dimension does.
+    let signed = |dim: &u64| i64::try_from(*dim).unwrap_or(i64::MAX);
+    let shapes = slots.iter().map(|tensor| tensor.shape.iter().map(signed).collect()).collect();
+    let inputs = slots.drain(..).map(|tensor| tensor.data).collect();
+    let answer = AnswerForm { id: request.id, outputs };
+    Ok(Bound { rows, shape: ShapeKey(key.into()), inputs, shapes, timeout, answer })
+}
+
+/// The inputs in the model's order, each there once, of the right type and shape.
+fn slots(spec: &ModelSpec, given: Vec<Tensor>) -> Result<Vec<Tensor>, OipError> {
+    let mut slots: Vec<Option<Tensor>> = spec.inputs.iter().map(|_| None).collect();
+    for tensor in given {
+        let index = spec.inputs.iter().position(|input| input.name == tensor.name);
+        let Some((expected, slot)) = index.and_then(|at| spec.inputs.get(at).zip(slots.get_mut(at))) else {
+            let (name, known) = (shown(&tensor.name), names(&spec.inputs));
+            return Err(bad(format!("unknown input '{name}': the model's inputs are {known}")));
+        };
+        if slot.is_some() {
+            return Err(bad(format!("input '{}' is given twice", expected.name)));
+        }
+        check_tensor(spec, expected, &tensor)?;
+        *slot = Some(tensor);
+    }
+    let missing = spec.inputs.iter().zip(&slots).find(|(_, slot)| slot.is_none());
+    if let Some((expected, _)) = missing {
+        return Err(bad(format!("input '{}' is missing: {}", expected.name, wanted(spec, expected))));
+    }
+    Ok(slots.into_iter().flatten().collect())
+}
+
+fn check_tensor(spec: &ModelSpec, expected: &TensorSpec, given: &Tensor) -> Result<(), OipError> {
+    let fits = |(at, (want, dim)): (usize, (&i64, &u64))| {
+        spec.is_batch_dim(at) || if *want < 0 { *dim > 0 } else { i64::try_from(*dim) == Ok(*want) }
+    };
+    let shape_fits = expected.shape.len() == given.shape.len()
+        && expected.shape.iter().zip(&given.shape).enumerate().all(fits);
+    if given.datatype != expected.datatype || !shape_fits {
+        let (name, want) = (&expected.name, wanted(spec, expected));
+        let (datatype, shape) = (given.datatype, dimensions(&given.shape));
+        return Err(bad(format!("input '{name}' is {datatype} {shape}: {want}")));
+    }
+    Ok(())
+}
+
+/// The batch dimension, equal over all inputs and within the model's limit.
+fn rows(spec: &ModelSpec, inputs: &[Tensor]) -> Result<u32, OipError> {
+    if !spec.batched {
+        return Ok(1);
+    }
+    let mut batches = inputs.iter().map(|tensor| (&tensor.name, tensor.shape.first().copied().unwrap_or(0)));
+    let Some((first, rows)) = batches.next() else { return Ok(1) };
+    if let Some((other, others)) = batches.find(|(_, others)| *others != rows) {
+        return Err(bad(format!(
+            "input '{first}' has {rows} rows and input '{other}' has {others}: the first dimension of all inputs must be equal"
+        )));
+    }
+    let max = spec.max_rows;
+    match u32::try_from(rows) {
+        Ok(rows) if (1..=max).contains(&rows) => Ok(rows),
+        _ => {
+            Err(bad(format!("the request has {rows} rows: expected 1 to {max}, the model's max_batch_size")))
+        }
+    }
+}
+
+fn free_dimensions(spec: &ModelSpec, expected: &TensorSpec, given: &Tensor, key: &mut Vec<u64>) {
+    let free = expected.shape.iter().zip(&given.shape).enumerate();
+    key.extend(
+        free.filter(|(at, (want, _))| **want < 0 && !spec.is_batch_dim(*at)).map(|(_, (_, dim))| *dim),
+    );
+}
+
+/// The outputs to answer with; all of them when none was named.
+fn outputs(spec: &ModelSpec, request: &InferRequest) -> Result<Vec<(usize, bool)>, OipError> {
+    if request.outputs.is_empty() {
+        return Ok((0..spec.outputs.len()).map(|index| (index, request.binary_output)).collect());
+    }
+    let mut chosen: Vec<(usize, bool)> = Vec::with_capacity(request.outputs.len());
+    for RequestedOutput { name, binary } in &request.outputs {
+        let Some(index) = spec.outputs.iter().position(|output| output.name == *name) else {
+            let (name, known) = (shown(name), names(&spec.outputs));
+            return Err(bad(format!("unknown output '{name}': the model's outputs are {known}")));
+        };
+        if chosen.iter().any(|(other, _)| *other == index) {
+            return Err(bad(format!("output '{name}' is asked for twice")));
+        }
+        chosen.push((index, binary.unwrap_or(request.binary_output)));
+    }
+    Ok(chosen)
+}
+
+fn timeout(parameters: &Parameters) -> Result<Option<Duration>, OipError> {
+    let wrong = || bad("parameter 'timeout': expected a positive whole number of microseconds");
+    match parameters.get("timeout") {
+        None | Some(Parameter::Int(0)) => Ok(None),
+        Some(Parameter::Int(micros)) => {
+            Ok(Some(Duration::from_micros(u64::try_from(*micros).map_err(|_| wrong())?)))
+        }
+        Some(_) => Err(wrong()),
+    }
+}
+
+/// What an input must be, for a message.
+fn wanted(spec: &ModelSpec, expected: &TensorSpec) -> String {
+    let dims: Vec<_> = expected.shape.iter().map(ToString::to_string).collect();
+    let free = if spec.batched { " (-1: rows first, else any size)" } else { "" };
+    format!("expected {} [{}]{free}", expected.datatype, dims.join(","))
+}
+
+fn dimensions(shape: &[u64]) -> String {
+    let dims: Vec<_> = shape.iter().take(16).map(ToString::to_string).collect();
+    format!("[{}]", dims.join(","))
+}
+
+fn names(tensors: &[TensorSpec]) -> String {
+    tensors.iter().map(|tensor| format!("'{}'", tensor.name)).collect::<Vec<_>>().join(", ")
+}
+
+fn shown(text: &str) -> String {
+    text.chars().take(SHOWN_CHARS).flat_map(char::escape_debug).collect()
+}
+
+fn bad(message: impl Into<String>) -> OipError {
+    OipError::bad_request(message)
+}
+
+#[cfg(test)]
+mod tests;

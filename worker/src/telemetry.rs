@@ -1,0 +1,274 @@
+//! Every metric of the worker: its name, its labels and the function that records it.
+//!
+//! Labels come from the repository (model, version) or from closed enums, never from request text. Handles are
+//! looked up once per model version, so recording is an atomic operation. Rendered as Prometheus text by
+//! `GET /metrics`; the recorder is this value's own, so that several workers can live in one test process.
+
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, Histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use weir_protocol::{Bytes, Lifecycle, ModelName, Reason, Refusal, Version};
+
+/// Bucket bounds of times that models spend, in seconds.
+const SECONDS: [f64; 18] = [
+    50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+    10.0, 30.0,
+];
+/// Bucket bounds of the worker's own time per request, in seconds.
+const OVERHEAD_SECONDS: [f64; 12] =
+    [5e-6, 10e-6, 20e-6, 40e-6, 80e-6, 160e-6, 320e-6, 640e-6, 1e-3, 5e-3, 20e-3, 0.1];
+/// Bucket bounds of batch sizes, in rows.
+const ROWS: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
+
+/// Label values of the state gauge.
+const STATES: [Lifecycle; 6] = [
+    Lifecycle::Absent,
+    Lifecycle::Loading,
+    Lifecycle::Warming,
+    Lifecycle::Serving,
+    Lifecycle::Draining,
+    Lifecycle::Failed,
+];
+
+macro_rules! names {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+        /// The name of a metric. Times are in seconds.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Metric {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl Metric {
+            /// The name that Prometheus sees.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+        }
+    };
+}
+
+names! {
+    /// Counter: requests answered, by model, version and outcome (`ok` or a reason).
+    Requests = "weir_worker_requests_total",
+    /// Counter: requests not started, by reason.
+    Refused = "weir_worker_refused_total",
+    /// Histogram: time from admission until a lane took the request.
+    Queue = "weir_worker_queue_seconds",
+    /// Histogram: time of a forward pass, tensors in and out excluded.
+    Forward = "weir_worker_forward_seconds",
+    /// Histogram: time that a lane was busy with a batch, from taking it to its last answer. Its sum is the lanes'
+    /// busy time.
+    Batch = "weir_worker_batch_seconds",
+    /// Histogram: rows of a batch.
+    BatchRows = "weir_worker_batch_rows",
+    /// Histogram: the worker's own time for a request: from its last byte to its answer, queue and forward excluded.
+    Overhead = "weir_worker_overhead_seconds",
+    /// Gauge: requests accepted and not yet answered, by model and version.
+    InFlight = "weir_worker_in_flight",
+    /// Gauge: rows waiting, by model and version.
+    QueuedRows = "weir_worker_queued_rows",
+    /// Gauge: 1 for the lifecycle state that a model version is in, else 0.
+    State = "weir_worker_model_state",
+    /// Gauge: memory that models may use, in bytes.
+    MemoryTotal = "weir_worker_memory_total_bytes",
+    /// Gauge: memory still free of it, in bytes.
+    MemoryFree = "weir_worker_memory_free_bytes",
+}
+
+/// The worker's metrics.
+#[derive(Debug)]
+pub struct Telemetry {
+    recorder: PrometheusRecorder,
+    handle: PrometheusHandle,
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Telemetry {
+    /// An empty set of metrics.
+    #[must_use]
+    pub fn new() -> Self {
+        let bounds: [(Metric, &[f64]); 5] = [
+            (Metric::Queue, &SECONDS),
+            (Metric::Forward, &SECONDS),
+            (Metric::Batch, &SECONDS),
+            (Metric::BatchRows, &ROWS),
+            (Metric::Overhead, &OVERHEAD_SECONDS),
+        ];
+        let builder = bounds.into_iter().fold(PrometheusBuilder::new(), |builder, (metric, bounds)| {
+            // Fails for an empty list of bounds only; the metric would then be a summary.
+            let named = builder.set_buckets_for_metric(Matcher::Full(metric.name().to_owned()), bounds);
+            named.unwrap_or_default()
+        });
+        let recorder = builder.build_recorder();
+        let handle = recorder.handle();
+        Self { recorder, handle }
+    }
+
+    /// Everything, in Prometheus' text format.
+    #[must_use]
+    pub fn render(&self) -> String {
+        self.handle.render()
+    }
+
+    /// Folds recorded samples into their histograms. Call every few seconds: samples pile up until then.
+    pub fn upkeep(&self) {
+        self.handle.run_upkeep();
+    }
+
+    /// The metrics of one model version, ready to record.
+    #[must_use]
+    pub fn replica(&self, model: &ModelName, version: Version) -> ReplicaMetrics {
+        let labels = [("model", model.to_string()), ("version", version.to_string())];
+        ReplicaMetrics {
+            ok: self.counter(Metric::Requests, &with(&labels, "outcome", "ok")),
+            queue: self.histogram(Metric::Queue, &labels),
+            forward: self.histogram(Metric::Forward, &labels),
+            batch: self.histogram(Metric::Batch, &labels),
+            rows: self.histogram(Metric::BatchRows, &labels),
+            overhead: self.histogram(Metric::Overhead, &labels),
+            in_flight: self.gauge(Metric::InFlight, &labels),
+            queued_rows: self.gauge(Metric::QueuedRows, &labels),
+        }
+    }
+
+    /// Counts a request that ended in an error. `replica` is the model version that it ran on, absent when it
+    /// reached none.
+    pub fn record_error(&self, replica: Option<(&ModelName, Version)>, reason: Reason) {
+        let (model, version) = replica.map_or_else(Default::default, |(m, v)| (m.to_string(), v.to_string()));
+        let labels = [("model", model), ("version", version), ("outcome", reason.name().to_owned())];
+        self.counter(Metric::Requests, &labels).increment(1);
+    }
+
+    /// Counts a request that was not started.
+    pub fn record_refusal(&self, refusal: Refusal) {
+        self.counter(Metric::Refused, &[("reason", refusal.name().to_owned())]).increment(1);
+    }
+
+    /// Shows which lifecycle state a model version is in.
+    pub fn record_state(&self, model: &ModelName, version: Version, state: Lifecycle) {
+        let labels = [("model", model.to_string()), ("version", version.to_string())];
+        for each in STATES {
+            let is = f64::from(u8::from(each == state));
+            self.gauge(Metric::State, &with(&labels, "state", each.name())).set(is);
+        }
+    }
+
+    /// Shows the device's memory.
+    pub fn record_memory(&self, total: Bytes, free: Bytes) {
+        self.gauge(Metric::MemoryTotal, &[]).set(approximate(total.0));
+        self.gauge(Metric::MemoryFree, &[]).set(approximate(free.0));
+    }
+
+    #[expect(clippy::disallowed_macros, reason = "telemetry owns the raw macros")]
+    fn counter(&self, metric: Metric, labels: &[(&'static str, String)]) -> Counter {
+        metrics::with_local_recorder(&self.recorder, || metrics::counter!(metric.name(), labels))
+    }
+
+    #[expect(clippy::disallowed_macros, reason = "telemetry owns the raw macros")]
+    fn gauge(&self, metric: Metric, labels: &[(&'static str, String)]) -> Gauge {
+        metrics::with_local_recorder(&self.recorder, || metrics::gauge!(metric.name(), labels))
+    }
+
+    #[expect(clippy::disallowed_macros, reason = "telemetry owns the raw macros")]
+    fn histogram(&self, metric: Metric, labels: &[(&'static str, String)]) -> Histogram {
+        metrics::with_local_recorder(&self.recorder, || metrics::histogram!(metric.name(), labels))
+    }
+}
+
+/// Recording functions of one model version. Cheap to clone.
+#[derive(Clone)]
+pub struct ReplicaMetrics {
+    ok: Counter,
+    queue: Histogram,
+    forward: Histogram,
+    batch: Histogram,
+    rows: Histogram,
+    overhead: Histogram,
+    in_flight: Gauge,
+    queued_rows: Gauge,
+}
+
+impl ReplicaMetrics {
+    /// A request was answered with a result; `overhead` is the worker's own share of its time.
+    pub fn record_ok(&self, overhead: Duration) {
+        self.ok.increment(1);
+        self.overhead.record(overhead.as_secs_f64());
+    }
+
+    /// A lane took a request that had waited this long.
+    pub fn record_wait(&self, waited: Duration) {
+        self.queue.record(waited.as_secs_f64());
+    }
+
+    /// A forward pass of so many rows took this long.
+    pub fn record_forward(&self, rows: u32, took: Duration) {
+        self.forward.record(took.as_secs_f64());
+        self.rows.record(f64::from(rows));
+    }
+
+    /// A lane was busy with a batch for this long.
+    pub fn record_batch(&self, busy: Duration) {
+        self.batch.record(busy.as_secs_f64());
+    }
+
+    /// Shows what is in hand: requests in flight and rows waiting.
+    pub fn record_load(&self, in_flight: u64, queued_rows: u64) {
+        self.in_flight.set(approximate(in_flight));
+        self.queued_rows.set(approximate(queued_rows));
+    }
+}
+
+fn with(
+    labels: &[(&'static str, String)],
+    name: &'static str,
+    value: &'static str,
+) -> Vec<(&'static str, String)> {
+    labels.iter().cloned().chain([(name, value.to_owned())]).collect()
+}
+
+/// Gauges are floating point: exact up to 2^53.
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float; above 2^53 the nearest will do")]
+fn approximate(count: u64) -> f64 {
+    count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_recorded_is_rendered_with_its_labels() {
+        let telemetry = Telemetry::new();
+        let (model, version) = ("digits".parse().unwrap(), Version::new(3).unwrap());
+        let replica = telemetry.replica(&model, version);
+        replica.record_ok(Duration::from_micros(30));
+        replica.record_forward(8, Duration::from_millis(2));
+        telemetry.record_error(Some((&model, version)), Reason::ModelFailed);
+        telemetry.record_refusal(Refusal::QueueFull);
+        let text = telemetry.render();
+        for line in [
+            r#"weir_worker_requests_total{model="digits",version="3",outcome="ok"} 1"#,
+            r#"weir_worker_requests_total{model="digits",version="3",outcome="model-failed"} 1"#,
+            r#"weir_worker_batch_rows_bucket{model="digits",version="3",le="8"} 1"#,
+            r#"weir_worker_forward_seconds_sum{model="digits",version="3"} 0.002"#,
+            r#"weir_worker_overhead_seconds_bucket{model="digits",version="3",le="0.00004"} 1"#,
+            r#"weir_worker_refused_total{reason="queue-full"} 1"#,
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn two_workers_in_one_process_do_not_share_metrics() {
+        let (one, other) = (Telemetry::new(), Telemetry::new());
+        one.record_refusal(Refusal::Draining);
+        assert!(!other.render().contains("draining"));
+    }
+}
