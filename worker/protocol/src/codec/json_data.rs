@@ -52,16 +52,21 @@ where
 {
     let count = infer::element_count(expected.shape)
         .ok_or_else(|| format!("shape {:?} has too many elements", expected.shape))?;
-    let present = (cursor.remaining() / ELEMENT_TEXT + 1) as u64;
-    let bytes = count.min(present).saturating_mul(expected.datatype.size().unwrap_or(4) as u64);
-    let room = usize::try_from(bytes).unwrap_or(usize::MAX).min(expected.tensor_bytes);
-    let mut filling = Filling { expected, count, seen: 0, out: Vec::with_capacity(room), read_one };
+    let out = Vec::with_capacity(room(expected, count, cursor.remaining()));
+    let mut filling = Filling { expected, count, seen: 0, out, read_one };
     if expected.shape.len() == 1 || cursor.nests() {
         filling.level(cursor, expected.shape)?;
     } else {
         filling.flat(cursor)?;
     }
     Ok(filling.out.into())
+}
+
+/// Bytes to reserve for `count` elements of which at most `text` bytes of JSON are there.
+fn room(expected: &Expected<'_>, count: u64, text: usize) -> usize {
+    let present = count.min((text / ELEMENT_TEXT + 1) as u64);
+    let bytes = present.saturating_mul(expected.datatype.size().unwrap_or(size_of::<u32>()) as u64);
+    usize::try_from(bytes).unwrap_or(usize::MAX).min(expected.tensor_bytes)
 }
 
 /// A tensor of which the first `seen` elements have been read.
@@ -183,4 +188,24 @@ fn string(cursor: &mut Cursor<'_>, out: &mut Vec<u8>) -> Checked<()> {
     out.extend_from_slice(&length.to_le_bytes());
     out.extend_from_slice(text.as_bytes());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_reserved_for_what_is_there_and_not_for_what_the_shape_claims() {
+        let expected = |datatype| Expected { datatype, shape: &[], tensor_bytes: 1000 };
+        let fp32 = expected(Datatype::Fp32);
+        assert_eq!(room(&fp32, 6, usize::MAX), 24, "no more than the shape needs");
+        assert_eq!(room(&fp32, u64::MAX, 11), 24, "11 bytes of text hold at most 6 elements");
+        assert_eq!(room(&fp32, u64::MAX, usize::MAX), 1000, "no more than the limit");
+        assert_eq!(room(&expected(Datatype::Fp64), 0, 100), 0);
+        assert_eq!(
+            room(&expected(Datatype::Bytes), 3, 100),
+            12,
+            "length prefixes; the text comes as it is read"
+        );
+    }
 }

@@ -169,6 +169,8 @@ fn a_worker_reads_back_the_request() {
     request.parameters.insert("p".into(), Parameter::String("q".into()));
     request.outputs = vec![RequestedOutput { name: "y".into(), binary: Some(true) }];
     request.binary_output = true;
+    let bare = InferRequest { binary_output: true, ..request_of(vec![]) };
+    assert_eq!(decode(&encode_request(&bare, false).unwrap()).unwrap(), bare);
     for binary in [false, true] {
         let encoded = encode_request(&request, binary).unwrap();
         assert_eq!(encoded.json_len.is_some(), binary);
