@@ -1,0 +1,148 @@
+//! A fleet: some workers and a gateway in front of them, in a folder of their own.
+
+mod gateway;
+mod worker;
+
+use std::{fs, net::SocketAddr, path::PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use tempfile::TempDir;
+
+pub use self::{
+    gateway::{Gateway, GatewayToml},
+    worker::{Worker, WorkerSpec},
+};
+use crate::{Client, Repository, Synthetic, eventually, port};
+
+/// A running fleet. Dropping it ends every process, and prints the end of their logs when the test fails.
+#[derive(Debug)]
+pub struct Fleet {
+    /// The gateway.
+    pub gateway: Gateway,
+    workers: Vec<Worker>,
+    // Last: the processes write into it.
+    _folder: TempDir,
+}
+
+/// What a fleet will be. Workers share one model repository unless they are given another.
+#[derive(Debug)]
+pub struct FleetBuilder {
+    folder: TempDir,
+    /// The shared model repository.
+    pub repository: Repository,
+    /// The gateway's configuration; its workers are added at the start.
+    pub gateway: GatewayToml,
+    workers: Vec<WorkerSpec>,
+}
+
+impl Fleet {
+    /// A fleet without workers and models yet.
+    ///
+    /// # Errors
+    /// No folder or port is to be had.
+    pub fn builder() -> Result<FleetBuilder> {
+        let folder = tempfile::tempdir()?;
+        let repository = Repository::create(folder.path().join("models"))?;
+        Ok(FleetBuilder { repository, gateway: GatewayToml::new()?, workers: Vec::new(), folder })
+    }
+
+    /// The running fleet that most tests need: workers of the given names with one synthetic model `m`.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub async fn serving(model: &Synthetic, workers: &[&str]) -> Result<Self> {
+        let mut builder = Self::builder()?;
+        builder.repository.add("m", model)?;
+        for name in workers {
+            builder.worker(WorkerSpec::named(name)?);
+        }
+        builder.start().await
+    }
+
+    /// A client of the gateway.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.gateway.client()
+    }
+
+    /// A worker by name.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn worker(&mut self, name: &str) -> Result<&mut Worker> {
+        self.workers
+            .iter_mut()
+            .find(|worker| worker.name() == name)
+            .with_context(|| format!("no worker {name}"))
+    }
+
+    /// Waits until the gateway calls every worker healthy.
+    ///
+    /// # Errors
+    /// It does not within 30 seconds, or a process has ended.
+    pub async fn ready(&mut self) -> Result<()> {
+        let Self { gateway, workers, .. } = self;
+        eventually("every worker healthy at the gateway", async || {
+            gateway.process().check_running()?;
+            for worker in workers.iter_mut() {
+                worker.process().check_running()?;
+            }
+            let unhealthy = gateway.workers_not("healthy").await?;
+            ensure!(unhealthy.is_empty(), "not yet: {unhealthy:?}");
+            Ok(())
+        })
+        .await
+    }
+}
+
+impl FleetBuilder {
+    /// Adds a worker.
+    pub fn worker(&mut self, worker: WorkerSpec) {
+        self.workers.push(worker);
+    }
+
+    /// Starts everything and waits until it serves.
+    ///
+    /// # Errors
+    /// A binary is missing, a process ends, or the gateway does not call every worker healthy.
+    pub async fn start(self) -> Result<Fleet> {
+        let mut fleet = self.launch()?;
+        for worker in &fleet.workers {
+            worker.ready().await?;
+        }
+        fleet.gateway.ready().await?;
+        fleet.ready().await?;
+        Ok(fleet)
+    }
+
+    /// Starts everything and waits for nothing.
+    ///
+    /// # Errors
+    /// A binary is missing or cannot be started.
+    pub fn launch(self) -> Result<Fleet> {
+        let Self { folder, repository, mut gateway, workers: specs } = self;
+        let root = folder.path();
+        let mut workers = Vec::new();
+        for spec in specs {
+            gateway.add(&spec);
+            workers.extend(Worker::start(spec, repository.folder(), root)?);
+        }
+        let gateway = Gateway::start(gateway, root)?;
+        Ok(Fleet { gateway, workers, _folder: folder })
+    }
+}
+
+/// Writes a file by renaming over it, as editors do.
+fn replace(path: &PathBuf, text: &str) -> Result<()> {
+    let draft = path.with_extension("draft");
+    fs::write(&draft, text)?;
+    Ok(fs::rename(draft, path)?)
+}
+
+/// An address that nobody listens on.
+///
+/// # Errors
+/// No port is free.
+pub fn deserted() -> Result<SocketAddr> {
+    port::free()
+}
