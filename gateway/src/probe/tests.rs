@@ -1,1 +1,190 @@
+use std::{
+    convert::Infallible,
+    sync::atomic::{AtomicU64, Ordering::SeqCst},
+    time::Duration,
+};
 
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use tokio::net::TcpListener;
+use weir_config::gateway::Secret;
+use weir_protocol::{Lifecycle, headers};
+use weir_routing::Health;
+
+use super::*;
+use crate::{
+    fixture::{config, name, report, running, until},
+    registry::ProbeFailure,
+};
+
+/// What a worker answers, by turns.
+type Script = dyn Fn(u64, &Request<Incoming>) -> Response<Full<Bytes>> + Send + Sync;
+
+/// A worker of which only `/v2/load` exists.
+struct Worker {
+    address: SocketAddr,
+    probes: Arc<AtomicU64>,
+    connections: Arc<AtomicU64>,
+}
+
+impl Worker {
+    async fn start(script: Arc<Script>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (probes, connections) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let (counted, opened) = (Arc::clone(&probes), Arc::clone(&connections));
+        Tasks::new().spawn("worker", async move {
+            loop {
+                let (socket, _) = listener.accept().await.unwrap();
+                opened.fetch_add(1, SeqCst);
+                let (script, counted) = (Arc::clone(&script), Arc::clone(&counted));
+                let answer = service_fn(move |request| {
+                    let turn = counted.fetch_add(1, SeqCst) + 1;
+                    std::future::ready(Ok::<_, Infallible>(script(turn, &request)))
+                });
+                let http = hyper::server::conn::http1::Builder::new();
+                let connection = http.serve_connection(TokioIo::new(socket), answer);
+                Tasks::new().spawn("connection", async move { _ = connection.await });
+            }
+        });
+        Self { address, probes, connections }
+    }
+
+    fn configured(&self, more: &str) -> Arc<weir_config::GatewayConfig> {
+        config(&format!(
+            "version = 1\n{more}\n[health]\ninterval = \"10ms\"\n[[worker]]\nname = \"a\"\nurl = \"http://{}\"\n",
+            self.address
+        ))
+    }
+}
+
+fn answer(status: u16, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    Response::builder().status(status).body(Full::new(body.into())).unwrap()
+}
+
+fn reported(seq: u64, state: Lifecycle) -> Response<Full<Bytes>> {
+    answer(200, serde_json::to_vec(&report(seq, &[("digits", 1, state)])).unwrap())
+}
+
+/// The failure that one probe of a worker with this script ends in.
+async fn failure(script: Arc<Script>) -> ProbeFailure {
+    let worker = Worker::start(script).await;
+    let limit = Duration::from_secs(10);
+    Fetch::new(worker.address).report(None, None, limit).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn a_worker_that_reports_becomes_healthy_and_is_probed_over_one_connection() {
+    let worker = Worker::start(Arc::new(|turn, _| reported(turn, Lifecycle::Serving))).await;
+    let (registry, tasks) = running(worker.configured(""));
+    tasks.spawn("probes", run(Arc::clone(&registry), tasks.clone()));
+    until("ten probes", || worker.probes.load(SeqCst) >= 10).await;
+    assert_eq!(registry.snapshot().endpoints[0].live.health(), Health::Healthy);
+    assert_eq!(registry.snapshot().directory.models().count(), 1);
+    assert_eq!(worker.connections.load(SeqCst), 1);
+    assert!(tasks.finish(Duration::from_secs(10)).await, "every loop ends with the tasks");
+}
+
+#[tokio::test]
+async fn the_token_and_the_host_of_the_file_go_with_every_probe() {
+    let seen = Arc::new(Mutex::new(None));
+    let keep = Arc::clone(&seen);
+    let script = move |turn, request: &Request<Incoming>| {
+        let text = |name: &str| request.headers().get(name).map(|v| v.to_str().unwrap().to_owned());
+        *keep.lock() = Some((request.uri().path().to_owned(), text(headers::TOKEN), text("host")));
+        reported(turn, Lifecycle::Serving)
+    };
+    let worker = Worker::start(Arc::new(script)).await;
+    let token = Secret::new("s3cret".to_owned());
+    let fetch = Fetch::new(worker.address);
+    fetch.report(Some("worker.example:9"), Some(&token), Duration::from_secs(10)).await.unwrap();
+    let expected = ("/v2/load".to_owned(), Some("s3cret".to_owned()), Some("worker.example:9".to_owned()));
+    assert_eq!(seen.lock().take(), Some(expected));
+}
+
+#[tokio::test]
+async fn what_is_not_a_report_is_told_apart_by_what_the_operator_has_to_do() {
+    assert_eq!(failure(Arc::new(|_, _| answer(403, ""))).await, ProbeFailure::Forbidden);
+    assert_eq!(failure(Arc::new(|_, _| answer(404, ""))).await, ProbeFailure::Status(404));
+    let other = failure(Arc::new(|_, _| answer(200, r#"{"format": 7, "what": "ever"}"#))).await;
+    assert_eq!(other, ProbeFailure::Format { found: 7, expected: 1 });
+    let html = failure(Arc::new(|_, _| answer(200, "<html>"))).await;
+    assert!(matches!(html, ProbeFailure::NotAReport(_)), "{html:?}");
+    let long = failure(Arc::new(|_, _| answer(200, vec![b' '; (16 << 20) + 1]))).await;
+    assert_eq!(long, ProbeFailure::TooLarge(weir_protocol::Bytes::mib(16)));
+}
+
+#[tokio::test]
+async fn a_port_where_nobody_listens_is_unreachable_with_the_systems_own_word() {
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let failure = Fetch::new(free).report(None, None, Duration::from_secs(10)).await.unwrap_err();
+    assert!(failure.to_string().contains("Connection refused"), "{failure}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_accepts_and_never_answers_costs_the_time_limit_and_no_more() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let limit = Duration::from_secs(1);
+    let fetch = Fetch::new(silent.local_addr().unwrap());
+    assert_eq!(fetch.report(None, None, limit).await, Err(ProbeFailure::TimedOut(limit)));
+}
+
+#[tokio::test]
+async fn a_worker_that_fails_and_recovers_is_taken_out_and_back_in() {
+    let script = |turn, _: &Request<Incoming>| match turn {
+        3..=6 => answer(500, ""),
+        _ => reported(turn, Lifecycle::Serving),
+    };
+    let worker = Worker::start(Arc::new(script)).await;
+    let (registry, tasks) = running(worker.configured(""));
+    let endpoint = Arc::clone(&registry.snapshot().endpoints[0]);
+    tasks.spawn("probes", run(Arc::clone(&registry), tasks.clone()));
+    until("healthy", || endpoint.live.health() == Health::Healthy).await;
+    until("unhealthy", || endpoint.live.health() == Health::Unhealthy).await;
+    let failure = registry.snapshot().worker(&name("a")).unwrap().1.failure();
+    assert_eq!(failure.as_deref(), Some(&ProbeFailure::Status(500)));
+    until("healthy again", || endpoint.live.health() == Health::Healthy).await;
+}
+
+#[tokio::test]
+async fn loops_come_and_go_with_the_registered_workers() {
+    let script: Arc<Script> = Arc::new(|turn, _| reported(turn, Lifecycle::Serving));
+    let (first, second) = (Worker::start(Arc::clone(&script)).await, Worker::start(script).await);
+    let (registry, tasks) = running(first.configured(""));
+    tasks.spawn("probes", run(Arc::clone(&registry), tasks.clone()));
+    until("the first is probed", || first.probes.load(SeqCst) > 0).await;
+
+    registry.apply(second.configured("")).await.unwrap();
+    until("the second is probed", || second.probes.load(SeqCst) > 0).await;
+    let at_most = first.probes.load(SeqCst) + 1; // one may have been under way
+    let later = second.probes.load(SeqCst) + 5;
+    until("the second is probed on", || second.probes.load(SeqCst) >= later).await;
+    assert!(first.probes.load(SeqCst) <= at_most, "the first is not a worker any more");
+}
+
+#[tokio::test]
+async fn a_failed_connect_does_not_wait_for_the_interval() {
+    let worker = Worker::start(Arc::new(|turn, _| reported(turn, Lifecycle::Serving))).await;
+    let slow = format!(
+        "version = 1\n[health]\ninterval = \"60s\"\n[[worker]]\nname = \"a\"\nurl = \"http://{}\"\n",
+        worker.address
+    );
+    let (registry, tasks) = running(config(&slow));
+    tasks.spawn("probes", run(Arc::clone(&registry), tasks.clone()));
+    until("the first probe", || registry.ready()).await;
+    assert_eq!(worker.probes.load(SeqCst), 1);
+    registry.report_connect_failure(&name("a"));
+    until("the second probe", || worker.probes.load(SeqCst) == 2).await;
+}
+
+#[test]
+fn an_interval_varies_by_a_tenth_either_way() {
+    let interval = Duration::from_millis(250);
+    assert_eq!(jittered(interval, 0.0), Duration::from_millis(225));
+    assert_eq!(jittered(interval, 0.5), interval);
+    assert_eq!(jittered(interval, 1.0), Duration::from_millis(275));
+}
