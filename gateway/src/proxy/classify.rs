@@ -28,6 +28,8 @@ pub(super) struct Asked {
     pub(super) model: ModelName,
     /// Its version.
     pub(super) version: Version,
+    /// Whether client or route named the version; else it is the directory's choice.
+    pub(super) version_named: bool,
     /// How a replica is picked.
     pub(super) policy: Policy,
     /// Labels that the worker must carry.
@@ -150,7 +152,8 @@ pub(super) fn resolve(
     let policy = rule.and_then(|rule| rule.policy).unwrap_or(known.policy);
     let logged = rule.filter(|_| snapshot.config.gateway.access_log);
     let route = logged.map(|rule| rule.name.clone());
-    Ok(Asked { model: pool.model.clone(), version: pool.version, policy, labels, route, call })
+    let (model, version) = (pool.model.clone(), pool.version);
+    Ok(Asked { model, version, version_named: wanted_version.is_some(), policy, labels, route, call })
 }
 
 /// The host a client asked for: `Host`, or `:authority` on HTTP/2, without its port.

@@ -76,7 +76,8 @@ pub(super) fn rewrite(session: &Session, request: &mut RequestHeader, ctx: &Cont
     let (Some(asked), Some(lease)) = (&ctx.asked, &ctx.attempts.current) else { return Ok(()) };
     let path = match &asked.call {
         rest::RestCall::Infer(_) => rest::infer_path(&asked.model, asked.version),
-        _ => rest::model_path(&asked.model, asked.version, ""),
+        // Metadata without a version lists every version: it must not be narrowed to one.
+        _ => rest::model_path(&asked.model, asked.version_named.then_some(asked.version)),
     };
     request.set_raw_path(path.as_bytes())?;
     strip_client_headers(session, request);

@@ -72,6 +72,8 @@ pub(super) async fn answer(session: &mut Session, ctx: &mut Context, answer: Ans
     if answer.close {
         session.set_keepalive(None);
     }
+    // What is left of the body is drained after the answer ([`drain`]), so the connection can stay.
+    session.set_close_on_response_before_downstream_finish(false);
     let bodiless = session.req_header().method == Method::HEAD;
     session.write_response_header(Box::new(head), bodiless).await?;
     if !bodiless {

@@ -39,10 +39,13 @@ pub fn infer_path(model: &ModelName, version: Version) -> String {
     format!("/v2/models/{model}/versions/{version}/infer")
 }
 
-/// Upstream path of model metadata; `suffix` is empty or `/ready`.
+/// Upstream path of model metadata, of one version or of the model as a whole.
 #[must_use]
-pub fn model_path(model: &ModelName, version: Version, suffix: &str) -> String {
-    format!("/v2/models/{model}/versions/{version}{suffix}")
+pub fn model_path(model: &ModelName, version: Option<Version>) -> String {
+    match version {
+        Some(version) => format!("/v2/models/{model}/versions/{version}"),
+        None => format!("/v2/models/{model}"),
+    }
 }
 
 impl RestCall {
