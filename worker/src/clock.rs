@@ -3,21 +3,21 @@
 //! Everything else is given a [`Clock`] and works with durations since the process's start, so that queues and
 //! deadlines can be tested without waiting. Wall-clock time is used in logs only, by the logging library.
 
-use std::time::Duration;
+#![expect(clippy::disallowed_types, reason = "this is the clock module")]
+
+use std::time::{Duration, Instant};
 
 /// A monotonic clock that began when it was made. Copies show the same time.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
-    #[expect(clippy::disallowed_types, reason = "this is the clock module")]
-    start: std::time::Instant,
+    start: Instant,
 }
 
 impl Clock {
     /// A clock that begins now, at zero.
     #[must_use]
-    #[expect(clippy::disallowed_types, reason = "this is the clock module")]
     pub fn start() -> Self {
-        Self { start: std::time::Instant::now() }
+        Self { start: Instant::now() }
     }
 
     /// Time since the clock began.

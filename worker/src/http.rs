@@ -5,6 +5,7 @@
 
 mod body;
 mod calls;
+mod inference;
 mod linger;
 mod peer;
 mod respond;

@@ -7,7 +7,7 @@ use std::{path::Path, sync::Arc};
 
 use bytes::Bytes;
 use tch::{CModule, Device, IValue, Kind, TchError, Tensor};
-use weir_config::{ModelConfig, model::TensorSpec};
+use weir_config::ModelConfig;
 use weir_protocol::Datatype;
 
 use super::{Backend, BackendError, InputBatch, LaneScope, OutputBatch, byte_len};
@@ -18,7 +18,6 @@ const SUMMARY_CHARS: usize = 200;
 /// A loaded TorchScript module.
 struct Torch {
     module: CModule,
-    outputs: Vec<TensorSpec>,
     intra_op_threads: i32,
 }
 
@@ -40,7 +39,7 @@ pub fn load(
     let mut module = CModule::load_on_device(file, Device::Cpu).map_err(|e| failed(&e))?;
     module.f_set_eval().map_err(|e| failed(&e))?;
     let intra_op_threads = i32::try_from(intra_op_threads).unwrap_or(1);
-    Ok(Arc::new(Torch { module, outputs: config.outputs.clone(), intra_op_threads }))
+    Ok(Arc::new(Torch { module, intra_op_threads }))
 }
 
 impl Backend for Torch {
@@ -53,12 +52,6 @@ impl Backend for Torch {
     fn forward(&self, inputs: &[InputBatch<'_>]) -> Result<Vec<OutputBatch>, BackendError> {
         let tensors = inputs.iter().map(assemble).collect::<Result<Vec<_>, _>>()?;
         let results = self.run(tensors)?;
-        if results.len() != self.outputs.len() {
-            let (given, named) = (results.len(), self.outputs.len());
-            return Err(BackendError::new(format!(
-                "the model gives {given} outputs where model.toml names {named}"
-            )));
-        }
         results.iter().map(read).collect()
     }
 }
@@ -76,29 +69,17 @@ impl Torch {
                 }
             }
         }
-        self.flatten(result.map_err(|e| failed(&e))?)
+        flatten(result.map_err(|e| failed(&e))?)
     }
+}
 
-    /// A module's result as a list: a tensor, a tuple or list of tensors, or a dict of tensors by output name.
-    fn flatten(&self, value: IValue) -> Result<Vec<Tensor>, BackendError> {
-        match value {
-            IValue::Tensor(tensor) => Ok(vec![tensor]),
-            IValue::TensorList(tensors) => Ok(tensors),
-            IValue::Tuple(values) | IValue::GenericList(values) => {
-                values.into_iter().map(only_tensor).collect()
-            }
-            IValue::GenericDict(mut entries) => {
-                let by_name = |spec: &TensorSpec| {
-                    let wanted = IValue::String(spec.name.clone());
-                    let found = entries.iter().position(|(key, _)| *key == wanted);
-                    let missing =
-                        || BackendError::new(format!("the model's dict has no entry '{}'", spec.name));
-                    only_tensor(entries.swap_remove(found.ok_or_else(missing)?).1)
-                };
-                self.outputs.iter().map(by_name).collect()
-            }
-            _ => Err(not_tensors()),
-        }
+/// A module's result as a list: a tensor, or a tuple or list of tensors.
+fn flatten(value: IValue) -> Result<Vec<Tensor>, BackendError> {
+    match value {
+        IValue::Tensor(tensor) => Ok(vec![tensor]),
+        IValue::TensorList(tensors) => Ok(tensors),
+        IValue::Tuple(values) | IValue::GenericList(values) => values.into_iter().map(only_tensor).collect(),
+        _ => Err(not_tensors()),
     }
 }
 
@@ -107,7 +88,7 @@ fn only_tensor(value: IValue) -> Result<Tensor, BackendError> {
 }
 
 fn not_tensors() -> BackendError {
-    BackendError::new("the model must give a tensor, a tuple or list of tensors, or a dict of tensors")
+    BackendError::new("the model must give a tensor, or a tuple or list of tensors")
 }
 
 /// Writes each request's rows into one new tensor: one copy each, and the model may change its input in place.

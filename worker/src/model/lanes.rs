@@ -1,12 +1,10 @@
 //! The queue of one model version and the threads that run it.
 //!
-//! A lane is a long-lived std thread: it asks the batcher for work, writes the batch together, runs it and sends each
-//! request its rows. Lanes of one version share a queue. Requests come from `infer`, which awaits the reply; a reply
-//! that nobody awaits any more takes its ticket out of the queue. Which requests run together is `weir-batching`'s
-//! decision alone.
+//! This is the side that `infer` sees: it admits a job and awaits the reply. A reply that nobody awaits any more takes
+//! its ticket out of the queue. What a thread does with a batch is in `lane`; which requests run together is
+//! `weir-batching`'s decision alone.
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -18,15 +16,13 @@ use std::{
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
-use weir_batching::{Batch, Batcher, Cancel, Dropped, Limits, Next, Refused, Ticket, Turn};
+use weir_batching::{Batcher, Cancel, Limits, Refused, Ticket};
 
-use crate::{
-    backend::{Backend, BackendError, InputBatch},
-    clock::Clock,
-    model::{ModelSpec, lanes::rows::BatchRows},
-    telemetry::ReplicaMetrics,
-};
+use self::lane::{Queue, Shared};
+use super::ModelSpec;
+use crate::{backend::Backend, clock::Clock, telemetry::ReplicaMetrics};
 
+mod lane;
 mod rows;
 
 /// A request in the queue.
@@ -88,26 +84,6 @@ pub struct LaneSettings {
 pub struct Lanes {
     shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-}
-
-struct Shared {
-    spec: Arc<ModelSpec>,
-    backend: Arc<dyn Backend>,
-    clock: Clock,
-    metrics: ReplicaMetrics,
-    queue: Mutex<Queue>,
-    /// Notified once per admitted ticket and when the queue closes.
-    work: Condvar,
-    /// Copy of the batcher's count for readers without the lock. Relaxed: it only informs.
-    queued_rows: AtomicU64,
-    max_queued_rows: u64,
-    /// Set by the first failure of the model's contract, so that it is logged in full only once.
-    broken: AtomicBool,
-}
-
-struct Queue {
-    batcher: Batcher<Job>,
-    closed: bool,
 }
 
 impl Lanes {
@@ -191,125 +167,6 @@ impl Drop for Lanes {
 impl std::fmt::Debug for Lanes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Lanes").field("spec", &self.shared.spec).finish_non_exhaustive()
-    }
-}
-
-impl Shared {
-    fn close(&self) {
-        self.queue.lock().closed = true;
-        self.work.notify_all();
-    }
-
-    fn run_lane(&self) {
-        let _scope = self.backend.enter_lane();
-        while let Some((dropped, batch)) = self.take() {
-            answer_dropped(dropped);
-            if let Some(batch) = batch {
-                let taken = self.clock.now();
-                self.run_batch(batch, taken);
-                self.metrics.record_batch(self.clock.now().saturating_sub(taken));
-            }
-        }
-    }
-
-    /// Waits for work. `None` once the queue is closed and empty.
-    fn take(&self) -> Option<(Vec<Dropped<Job>>, Option<Batch<Job>>)> {
-        let mut queue = self.queue.lock();
-        loop {
-            let now = self.clock.now();
-            let Turn { dropped, next } = queue.batcher.next(now);
-            self.queued_rows.store(queue.batcher.queued_rows(), Ordering::Relaxed);
-            match next {
-                Next::Run(batch) => return Some((dropped, Some(batch))),
-                _ if !dropped.is_empty() => return Some((dropped, None)),
-                Next::WaitUntil(due) => {
-                    self.work.wait_for(&mut queue, due.saturating_sub(now));
-                }
-                Next::Idle if queue.closed => return None,
-                Next::Idle => self.work.wait(&mut queue),
-            }
-        }
-    }
-
-    fn run_batch(&self, batch: Batch<Job>, taken: Duration) {
-        for ticket in &batch.tickets {
-            self.metrics.record_wait(taken.saturating_sub(ticket.payload.arrived));
-        }
-        match self.forward(&batch.tickets, batch.rows) {
-            Ok((rows, forward)) => rows.send(batch.tickets, taken, forward),
-            Err(_) if batch.tickets.len() > 1 => self.run_alone(batch, taken),
-            Err(error) => send_error(batch.tickets, &error),
-        }
-    }
-
-    /// Runs each request of a failed batch by itself, so that one bad row does not harm its neighbours.
-    fn run_alone(&self, batch: Batch<Job>, taken: Duration) {
-        for ticket in batch.tickets {
-            if ticket.payload.cancelled() {
-                continue;
-            }
-            let (rows, tickets) = (ticket.rows, vec![ticket]);
-            match self.forward(&tickets, rows) {
-                Ok((rows, forward)) => rows.send(tickets, taken, forward),
-                Err(error) => send_error(tickets, &error),
-            }
-        }
-    }
-
-    /// One forward pass, checked against model.toml, with the time it took.
-    fn forward(&self, tickets: &[Ticket<Job>], rows: u32) -> Result<(BatchRows, Duration), BackendError> {
-        let inputs = self.inputs(tickets, rows);
-        let started = self.clock.now();
-        let result = catch_unwind(AssertUnwindSafe(|| self.backend.forward(&inputs)))
-            .unwrap_or_else(|_| Err(BackendError::new("the forward pass panicked")));
-        let took = self.clock.now().saturating_sub(started);
-        self.metrics.record_forward(rows, took);
-        let checked = result.and_then(|outputs| BatchRows::check(&self.spec, outputs, rows));
-        if let Err(error) = &checked {
-            self.log_failure(error);
-        }
-        checked.map(|rows| (rows, took))
-    }
-
-    fn inputs<'a>(&self, tickets: &'a [Ticket<Job>], rows: u32) -> Vec<InputBatch<'a>> {
-        let one = |(index, spec): (usize, &weir_config::model::TensorSpec)| {
-            let parts =
-                tickets.iter().filter_map(|t| t.payload.inputs.get(index)).map(AsRef::as_ref).collect();
-            let first = tickets.first().and_then(|ticket| ticket.payload.shapes.get(index));
-            let mut shape = first.cloned().unwrap_or_default();
-            if let (true, Some(batch)) = (self.spec.batched, shape.first_mut()) {
-                *batch = i64::from(rows);
-            }
-            InputBatch { datatype: spec.datatype, shape, parts }
-        };
-        self.spec.inputs.iter().enumerate().map(one).collect()
-    }
-
-    fn log_failure(&self, error: &BackendError) {
-        let (model, version) = (self.spec.name.as_str(), self.spec.version.number());
-        if self.broken.swap(true, Ordering::Relaxed) {
-            tracing::debug!(model, version, error = error.detail, "a forward pass failed");
-        } else {
-            tracing::warn!(
-                model,
-                version,
-                error = error.detail,
-                "a forward pass failed; the next failures of this version are logged at debug level"
-            );
-        }
-    }
-}
-
-fn answer_dropped(dropped: Vec<Dropped<Job>>) {
-    for Dropped { ticket, .. } in dropped {
-        // Fails for a cancelled ticket: nobody is there.
-        let _ = ticket.payload.reply.send(Err(JobError::Expired));
-    }
-}
-
-fn send_error(tickets: Vec<Ticket<Job>>, error: &BackendError) {
-    for ticket in tickets {
-        let _ = ticket.payload.reply.send(Err(JobError::Failed(error.summary.clone())));
     }
 }
 
