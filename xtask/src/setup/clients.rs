@@ -48,6 +48,8 @@ pub(crate) fn install(workspace: &Workspace) -> Result<Clients> {
     let folder = cache::provide(workspace.cache(), &name, Path::is_dir, |folder| {
         println!("setup: fetching the Python clients, 110 MB, once for this user");
         let mut install = command("python3", ["-m", "pip", "install", "--disable-pip-version-check"]);
+        // It warns about the system's own packages, which a folder of one's own does not touch.
+        install.env("PIP_ROOT_USER_ACTION", "ignore");
         install.args(["--no-deps", "--only-binary=:all:", "--require-hashes", "--target"]);
         run(install.arg(folder).arg("-r").arg(&requirements))
     })?;
