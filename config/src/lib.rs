@@ -20,4 +20,4 @@ pub use model::ModelConfig;
 pub use worker::WorkerConfig;
 
 #[cfg(test)]
-mod references;
+mod tests;

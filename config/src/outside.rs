@@ -4,17 +4,22 @@
 //! that they depend on no environment variable, no name server and no core count. Called by the reading code.
 
 use std::{
-    env, fs, io,
+    env,
+    fs::File,
+    io::{self, Read as _},
     net::{SocketAddr, ToSocketAddrs as _},
     path::Path,
     thread,
 };
 
+/// Largest file beside a configuration that is read, in bytes; a secret takes a few dozen.
+const MAX_FILE_BYTES: u64 = 64 << 10;
+
 /// Answers questions about the machine that the file is read on.
 pub(crate) trait Outside {
     /// An environment variable.
     fn variable(&self, name: &str) -> Result<String, env::VarError>;
-    /// The text of a file.
+    /// The text of a small file.
     fn file(&self, path: &Path) -> io::Result<String>;
     /// Every address of a host name.
     fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>>;
@@ -31,7 +36,9 @@ impl Outside for System {
     }
 
     fn file(&self, path: &Path) -> io::Result<String> {
-        fs::read_to_string(path)
+        let mut text = String::new();
+        File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
+        if text.len() as u64 > MAX_FILE_BYTES { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(text) }
     }
 
     fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
@@ -44,4 +51,24 @@ impl Outside for System {
 }
 
 #[cfg(test)]
-pub(crate) mod fake;
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn the_machine_answers() {
+        assert!(System.cores() >= 1);
+        assert!(System.variable("PATH").is_ok());
+        assert_eq!(System.variable("A=B"), Err(env::VarError::NotPresent));
+        assert_eq!(System.resolve("127.0.0.1", 80).unwrap(), ["127.0.0.1:80".parse().unwrap()]);
+    }
+
+    #[test]
+    fn a_file_that_is_no_secret_is_not_read_to_its_end() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), "secret\n").unwrap();
+        assert_eq!(System.file(file.path()).unwrap(), "secret\n");
+        assert_eq!(System.file(Path::new("/dev/zero")).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+    }
+}

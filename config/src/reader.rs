@@ -8,7 +8,7 @@ mod lines;
 mod syntax;
 mod table;
 
-use std::{cell::RefCell, fs::File, io::Read as _, path::Path};
+use std::{borrow::Cow, cell::RefCell, fs::File, io::Read as _, path::Path};
 
 use toml::{
     Spanned,
@@ -23,7 +23,7 @@ use lines::Lines;
 /// Longest piece of the file that a message repeats, in characters.
 const SHOWN_CHARS: usize = 64;
 
-/// Largest file that is read, in bytes: 100 times what 10,000 workers need.
+/// Largest file that is read, in bytes: 20 times what 10,000 workers need.
 const MAX_FILE_BYTES: u64 = 16 << 20;
 
 /// Proof that a problem was recorded: what failing reading code returns. Only [`Report`] makes one.
@@ -102,6 +102,7 @@ pub(crate) struct Report<'a> {
     folder: &'a Path,
     outside: &'a dyn Outside,
     found: RefCell<Vec<Found>>,
+    /// Every key that reading code asked for, to be held against references and documentation.
     #[cfg(test)]
     asked: RefCell<std::collections::BTreeSet<String>>,
 }
@@ -133,13 +134,13 @@ impl Report<'_> {
 }
 
 /// One value of the file, and its name.
-pub(crate) struct Node<'a> {
+pub(crate) struct Item<'a> {
     value: &'a Spanned<DeValue<'a>>,
     path: String,
     report: &'a Report<'a>,
 }
 
-impl<'a> Node<'a> {
+impl<'a> Item<'a> {
     /// Records a problem at this value.
     pub(crate) fn wrong(&self, message: impl Into<String>, help: impl Into<String>) -> Reported {
         self.report.add(Found {
@@ -190,21 +191,21 @@ impl<'a> Node<'a> {
     }
 
     /// The elements of an array; `None` when the value is none.
-    pub(crate) fn items(&self) -> Option<Vec<Node<'a>>> {
+    pub(crate) fn elements(&self) -> Option<Vec<Item<'a>>> {
         let DeValue::Array(array) = self.value() else { return None };
-        let node =
-            |(index, value)| Node { value, path: format!("{}[{index}]", self.path), report: self.report };
-        Some(array.iter().enumerate().map(node).collect())
+        let item =
+            |(index, value)| Item { value, path: format!("{}[{index}]", self.path), report: self.report };
+        Some(array.iter().enumerate().map(item).collect())
     }
 
     /// The entries of a table whose keys are free, such as labels, by key; `None` when the value is no table.
-    pub(crate) fn entries(&self) -> Option<Vec<(&'a str, Node<'a>)>> {
+    pub(crate) fn entries(&self) -> Option<Vec<(&'a str, Item<'a>)>> {
         let DeValue::Table(entries) = self.value() else { return None };
-        let node = |(key, value): (&'a Spanned<std::borrow::Cow<'a, str>>, _)| {
+        let item = |(key, value): (&'a Spanned<Cow<'a, str>>, _)| {
             let path = join(&self.path, key.get_ref());
-            (key.get_ref().as_ref(), Node { value, path, report: self.report })
+            (key.get_ref().as_ref(), Item { value, path, report: self.report })
         };
-        Some(entries.iter().map(node).collect())
+        Some(entries.iter().map(item).collect())
     }
 
     /// The machine around the file.

@@ -1,6 +1,6 @@
 //! The kinds of values a configuration has: numbers with a range, durations, sizes, words, lists.
 //!
-//! Each function reads one [`Node`] or records what is wrong with it and what to write instead. What has to do with
+//! Each function reads one [`Item`] or records what is wrong with it and what to write instead. What has to do with
 //! addresses and secrets is in `address` and `secret`. Called by the reading code of every file.
 
 mod address;
@@ -13,171 +13,171 @@ pub(crate) use secret::secret;
 use toml::de::DeValue;
 use weir_protocol::Bytes;
 
-use crate::reader::{Node, Read, did_you_mean, shown};
+use crate::reader::{Item, Read, did_you_mean, shown};
 
 /// Longest label key or value, in bytes; the same as a name's.
 const MAX_LABEL_BYTES: usize = 128;
 
 /// `true` or `false`.
-pub(crate) fn flag(node: &Node<'_>) -> Read<bool> {
-    match node.value() {
+pub(crate) fn flag(item: &Item<'_>) -> Read<bool> {
+    match item.value() {
         DeValue::Boolean(value) => Ok(*value),
-        _ => Err(node.mismatch("a boolean", "write true or false, without quotes")),
+        _ => Err(item.mismatch("a boolean", "write true or false, without quotes")),
     }
 }
 
 /// A whole number within a range.
-pub(crate) fn integer<T: TryFrom<i64>>(range: RangeInclusive<i64>) -> impl Fn(&Node<'_>) -> Read<T> {
-    move |node| {
+pub(crate) fn integer<T: TryFrom<i64>>(range: RangeInclusive<i64>) -> impl Fn(&Item<'_>) -> Read<T> {
+    move |item| {
         let help = || format!("write a whole number from {} to {}", range.start(), range.end());
-        let DeValue::Integer(digits) = node.value() else {
-            return Err(node.mismatch("an integer", help()));
+        let DeValue::Integer(digits) = item.value() else {
+            return Err(item.mismatch("an integer", help()));
         };
         let number = i64::from_str_radix(digits.as_str(), digits.radix()).ok();
         let number =
             number.filter(|number| range.contains(number)).and_then(|number| T::try_from(number).ok());
-        number.ok_or_else(|| node.wrong(format!("{digits} is out of range"), help()))
+        number.ok_or_else(|| item.wrong(format!("{digits} is out of range"), help()))
     }
 }
 
 /// A number above 0 and up to `max`, with or without a fraction.
-pub(crate) fn positive(max: f64) -> impl Fn(&Node<'_>) -> Read<f64> {
-    move |node| number(node, |n| n > 0.0 && n <= max, &format!("write a number above 0 and up to {max}"))
+pub(crate) fn positive(max: f64) -> impl Fn(&Item<'_>) -> Read<f64> {
+    move |item| number(item, |n| n > 0.0 && n <= max, &format!("write a number above 0 and up to {max}"))
 }
 
 /// A share from 0 to 1.
-pub(crate) fn ratio(node: &Node<'_>) -> Read<f64> {
-    number(node, |n| (0.0..=1.0).contains(&n), "write a ratio from 0 to 1, such as 0.05 for 5 %")
+pub(crate) fn ratio(item: &Item<'_>) -> Read<f64> {
+    number(item, |n| (0.0..=1.0).contains(&n), "write a ratio from 0 to 1, such as 0.05 for 5 %")
 }
 
-fn number(node: &Node<'_>, accept: impl Fn(f64) -> bool, help: &str) -> Read<f64> {
-    let (digits, number) = match node.value() {
+fn number(item: &Item<'_>, accept: impl Fn(f64) -> bool, help: &str) -> Read<f64> {
+    let (digits, number) = match item.value() {
         DeValue::Float(digits) => (digits.as_str(), digits.as_str().parse().ok()),
         DeValue::Integer(digits) => {
             let whole = i64::from_str_radix(digits.as_str(), digits.radix()).ok();
             // Exact up to 2^53; no number here may come near it.
             (digits.as_str(), whole.map(|whole| whole as f64))
         }
-        _ => return Err(node.mismatch("a number", help)),
+        _ => return Err(item.mismatch("a number", help)),
     };
-    number.filter(|n| accept(*n)).ok_or_else(|| node.wrong(format!("{digits} is out of range"), help))
+    number.filter(|n| accept(*n)).ok_or_else(|| item.wrong(format!("{digits} is out of range"), help))
 }
 
 /// A duration with its unit, such as `"250ms"`, within a range.
-pub(crate) fn duration(range: RangeInclusive<Duration>) -> impl Fn(&Node<'_>) -> Read<Duration> {
-    move |node| {
+pub(crate) fn duration(range: RangeInclusive<Duration>) -> impl Fn(&Item<'_>) -> Read<Duration> {
+    move |item| {
         let text = |d: &Duration| humantime::format_duration(*d).to_string();
         let help = format!(
             "write a duration such as \"250ms\", from {} to {}",
             text(range.start()),
             text(range.end())
         );
-        quantity(node, "duration", &range, &help, |text| humantime::parse_duration(text).ok())
+        quantity(item, "duration", &range, &help, |text| humantime::parse_duration(text).ok())
     }
 }
 
 /// A size with its unit, such as `"16 MiB"`, within a range.
-pub(crate) fn size(range: RangeInclusive<Bytes>) -> impl Fn(&Node<'_>) -> Read<Bytes> {
-    move |node| {
+pub(crate) fn size(range: RangeInclusive<Bytes>) -> impl Fn(&Item<'_>) -> Read<Bytes> {
+    move |item| {
         let help = format!("write a size such as \"16 MiB\", from {} to {}", range.start(), range.end());
         // Without a unit nobody can tell bytes from mebibytes.
         let with_unit = |text: &str| text.ends_with(|c: char| c.is_ascii_alphabetic());
-        quantity(node, "size", &range, &help, |text| text.parse().ok().filter(|_| with_unit(text)))
+        quantity(item, "size", &range, &help, |text| text.parse().ok().filter(|_| with_unit(text)))
     }
 }
 
 fn quantity<T: PartialOrd>(
-    node: &Node<'_>,
+    item: &Item<'_>,
     what: &str,
     range: &RangeInclusive<T>,
     help: &str,
     parse: impl Fn(&str) -> Option<T>,
 ) -> Read<T> {
-    let text = node.text(&format!("a {what}"), help)?;
-    let value = parse(text).ok_or_else(|| node.wrong(format!("`{}` is not a {what}", shown(text)), help))?;
+    let text = item.text(&format!("a {what}"), help)?;
+    let value = parse(text).ok_or_else(|| item.wrong(format!("`{}` is not a {what}", shown(text)), help))?;
     if range.contains(&value) {
         return Ok(value);
     }
-    Err(node.wrong(format!("`{}` is out of range", shown(text)), help))
+    Err(item.wrong(format!("`{}` is out of range", shown(text)), help))
 }
 
 /// Text that some type of ours parses and whose error says enough.
 pub(crate) fn parsed<T: FromStr<Err: fmt::Display>>(
     what: &'static str,
     help: &'static str,
-) -> impl Fn(&Node<'_>) -> Read<T> {
-    move |node| {
-        let text = node.text(what, help)?;
-        text.parse().map_err(|_| node.wrong(format!("`{}` is not {what}", shown(text)), help))
+) -> impl Fn(&Item<'_>) -> Read<T> {
+    move |item| {
+        let text = item.text(what, help)?;
+        text.parse().map_err(|_| item.wrong(format!("`{}` is not {what}", shown(text)), help))
     }
 }
 
 /// The name of a worker, model or route.
-pub(crate) fn name<T: FromStr<Err: fmt::Display>>() -> impl Fn(&Node<'_>) -> Read<T> {
+pub(crate) fn name<T: FromStr<Err: fmt::Display>>() -> impl Fn(&Item<'_>) -> Read<T> {
     parsed("a name", "use 1 to 128 of A-Z a-z 0-9 . _ - and begin with a letter or digit")
 }
 
 /// The name of an input or output: text that fits in a JSON string as it is.
-pub(crate) fn tensor_name(node: &Node<'_>) -> Read<String> {
+pub(crate) fn tensor_name(item: &Item<'_>) -> Read<String> {
     let help = format!("write a name of 1 to {MAX_LABEL_BYTES} bytes, without control characters");
-    let text = node.text("a name", &help)?;
+    let text = item.text("a name", &help)?;
     if is_word(text) {
         Ok(text.to_owned())
     } else {
-        Err(node.wrong(format!("`{}` is not a name", shown(text)), help))
+        Err(item.wrong(format!("`{}` is not a name", shown(text)), help))
     }
 }
 
 /// One word of a closed list.
-pub(crate) fn choice<T: Copy>(words: &[(&str, T)]) -> impl Fn(&Node<'_>) -> Read<T> {
-    move |node| {
+pub(crate) fn choice<T: Copy>(words: &[(&str, T)]) -> impl Fn(&Item<'_>) -> Read<T> {
+    move |item| {
         let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
         let help = format!("write one of \"{}\"", known.join("\", \""));
-        let text = node.text("a word", &help)?;
+        let text = item.text("a word", &help)?;
         let chosen = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
         chosen.ok_or_else(|| {
-            node.wrong(format!("`{}` is not known here", shown(text)), did_you_mean(text, &known))
+            item.wrong(format!("`{}` is not known here", shown(text)), did_you_mean(text, &known))
         })
     }
 }
 
 /// A path; a relative one starts at the folder of the file.
-pub(crate) fn path(node: &Node<'_>) -> Read<PathBuf> {
+pub(crate) fn path(item: &Item<'_>) -> Read<PathBuf> {
     let help = "write a path, relative to this file's folder or absolute";
-    match node.text("a path", help)? {
-        text if text.is_empty() || text.contains('\0') => Err(node.wrong("this is not a path", help)),
-        text => Ok(node.folder().join(text)),
+    match item.text("a path", help)? {
+        text if text.is_empty() || text.contains('\0') => Err(item.wrong("this is not a path", help)),
+        text => Ok(item.folder().join(text)),
     }
 }
 
 /// An array of at least `least` values of one kind; every wrong element is recorded.
 pub(crate) fn list<'a, T>(
-    node: &Node<'a>,
+    item: &Item<'a>,
     least: usize,
     example: &str,
-    kind: impl Fn(&Node<'a>) -> Read<T>,
+    kind: impl Fn(&Item<'a>) -> Read<T>,
 ) -> Read<Vec<T>> {
     let help = format!("write a list such as {example}");
-    let items = node.items().ok_or_else(|| node.mismatch("an array", &help))?;
+    let items = item.elements().ok_or_else(|| item.mismatch("an array", &help))?;
     if items.len() < least {
-        return Err(node.wrong(format!("needs at least {least} element"), help));
+        return Err(item.wrong(format!("needs at least {least} element"), help));
     }
     let read: Vec<_> = items.iter().map(kind).collect();
     read.into_iter().collect()
 }
 
 /// `{ key = "value", .. }` with free keys.
-pub(crate) fn labels(node: &Node<'_>) -> Read<BTreeMap<String, String>> {
+pub(crate) fn labels(item: &Item<'_>) -> Read<BTreeMap<String, String>> {
     let help = "write labels such as { zone = \"a\" }";
-    let entries = node.entries().ok_or_else(|| node.mismatch("a table of labels", help))?;
-    let label = |(key, node): (&str, Node<'_>)| {
-        let value = node.text("a string", "write the label's value in quotes")?;
+    let entries = item.entries().ok_or_else(|| item.mismatch("a table of labels", help))?;
+    let label = |(key, item): (&str, Item<'_>)| {
+        let value = item.text("a string", "write the label's value in quotes")?;
         if is_word(key) && is_word(value) {
             return Ok((key.to_owned(), value.to_owned()));
         }
         let help =
             format!("a label and its value have 1 to {MAX_LABEL_BYTES} bytes each, no control characters");
-        Err(node.wrong("this is not a label", help))
+        Err(item.wrong("this is not a label", help))
     };
     let read: Vec<_> = entries.into_iter().map(label).collect();
     read.into_iter().collect()

@@ -12,7 +12,7 @@ use super::{
     Timeouts, Worker, route,
 };
 use crate::{
-    reader::{Node, Read, Table, Unique, version},
+    reader::{Item, Read, Table, Unique, version},
     value::{
         choice, duration, flag, integer, labels, list, name, positive, secret, size, socket_address, upstream,
     },
@@ -53,8 +53,8 @@ pub(super) fn gateway(root: &mut Table<'_>) -> Read<GatewayConfig> {
 }
 
 /// `policy = ".."`
-pub(super) fn policy(node: &Node<'_>) -> Read<PolicyName> {
-    choice(&PolicyName::ALL.map(|policy| (policy.name(), policy)))(node)
+pub(super) fn policy(item: &Item<'_>) -> Read<PolicyName> {
+    choice(&PolicyName::ALL.map(|policy| (policy.name(), policy)))(item)
 }
 
 fn gateway_section(table: &mut Table<'_>) -> Read<GatewaySection> {
@@ -74,12 +74,12 @@ fn gateway_section(table: &mut Table<'_>) -> Read<GatewaySection> {
     })
 }
 
-fn listeners(node: &Node<'_>) -> Read<Vec<SocketAddr>> {
-    let listeners = list(node, 1, "[\"127.0.0.1:8080\"]", socket_address)?;
+fn listeners(item: &Item<'_>) -> Read<Vec<SocketAddr>> {
+    let listeners = list(item, 1, "[\"127.0.0.1:8080\"]", socket_address)?;
     for (index, address) in listeners.iter().enumerate() {
         // Port 0 stands for any free port, so it can stand there twice.
         if address.port() != 0 && listeners.iter().take(index).any(|earlier| earlier == address) {
-            return Err(node.wrong(format!("{address} stands here twice"), "remove one of the two"));
+            return Err(item.wrong(format!("{address} stands here twice"), "remove one of the two"));
         }
     }
     Ok(listeners)

@@ -1,4 +1,7 @@
 //! Reads `[[route]]`: which requests a route matches and where it sends them.
+//!
+//! Only what the file itself can tell is checked: whether a worker carries the labels that a route asks for, or serves
+//! its version, changes while the gateway runs. Called by `read`.
 
 use std::{collections::BTreeMap, net::Ipv6Addr};
 
@@ -7,7 +10,7 @@ use weir_protocol::{ModelName, Version, headers};
 
 use super::{HeaderMatch, ModelDoor, ModelSection, Route, RouteMatch, RouteTarget, read};
 use crate::{
-    reader::{Node, Read, Table, Unique, shown},
+    reader::{Item, Read, Table, Unique, shown},
     value::{integer, labels, name},
 };
 
@@ -27,11 +30,11 @@ pub(super) fn routes(
         let given = table.optional("name", name::<ModelName>());
         let name = given.map_or_else(|| format!("route-{}", index + 1), String::from);
         names.check(table, "name", &name, "give each route a name of its own");
-        let matches = table.or("match", RouteMatch::default(), |node| {
-            node.table("write such as match = { model = \"digits*\" }", route_match)
+        let matches = table.or("match", RouteMatch::default(), |item| {
+            item.table("write such as match = { model = \"digits*\" }", route_match)
         });
-        let to = table.required("to", "to = { model = \"..\" }", |node| {
-            node.table("write such as to = { model = \"digits\" }", |to| target(to, door, listed))
+        let to = table.required("to", "to = { model = \"..\" }", |item| {
+            item.table("write such as to = { model = \"digits\" }", |to| target(to, door, listed))
         });
         let policy = table.optional("policy", read::policy);
         Ok(Route { name, matches, to: to?, policy })
@@ -67,26 +70,26 @@ fn target(
     Ok(RouteTarget { model, version, labels: labels.unwrap_or_default() })
 }
 
-fn version_number(node: &Node<'_>) -> Read<Version> {
-    let number: u64 = integer(1..=i64::MAX)(node)?;
-    Version::new(number).ok_or_else(|| node.wrong("0 is out of range", "versions begin at 1"))
+fn version_number(item: &Item<'_>) -> Read<Version> {
+    let number: u64 = integer(1..=i64::MAX)(item)?;
+    Version::new(number).ok_or_else(|| item.wrong("0 is out of range", "versions begin at 1"))
 }
 
-fn glob(node: &Node<'_>) -> Read<GlobMatcher> {
+fn glob(item: &Item<'_>) -> Read<GlobMatcher> {
     let help = "write a model name in which * stands for any characters, ? for one, {a,b} for either";
-    let text = node.text("a glob", help)?;
+    let text = item.text("a glob", help)?;
     if text.is_empty() || text.len() > MAX_GLOB_BYTES {
-        return Err(node.wrong(format!("a glob has 1 to {MAX_GLOB_BYTES} bytes"), help));
+        return Err(item.wrong(format!("a glob has 1 to {MAX_GLOB_BYTES} bytes"), help));
     }
     match Glob::new(text) {
         Ok(glob) => Ok(glob.compile_matcher()),
-        Err(error) => Err(node.wrong(format!("`{}` is not a glob: {}", shown(text), error.kind()), help)),
+        Err(error) => Err(item.wrong(format!("`{}` is not a glob: {}", shown(text), error.kind()), help)),
     }
 }
 
-fn host(node: &Node<'_>) -> Read<String> {
+fn host(item: &Item<'_>) -> Read<String> {
     let help = "write the name alone, such as \"models.example.org\", without scheme, port or path";
-    let text = node.text("a host name", help)?;
+    let text = item.text("a host name", help)?;
     let name = |text: &str| {
         (1..=253).contains(&text.len())
             && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
@@ -95,12 +98,12 @@ fn host(node: &Node<'_>) -> Read<String> {
     if name(text) || address.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()) {
         return Ok(text.to_ascii_lowercase());
     }
-    Err(node.wrong(format!("`{}` is not a host name", shown(text)), help))
+    Err(item.wrong(format!("`{}` is not a host name", shown(text)), help))
 }
 
-fn header_list(node: &Node<'_>) -> Read<Vec<HeaderMatch>> {
-    match node.items() {
-        None => header(node).map(|only| vec![only]),
+fn header_list(item: &Item<'_>) -> Read<Vec<HeaderMatch>> {
+    match item.elements() {
+        None => header(item).map(|only| vec![only]),
         Some(items) => {
             let read: Vec<_> = items.iter().map(header).collect();
             read.into_iter().collect()
@@ -108,38 +111,38 @@ fn header_list(node: &Node<'_>) -> Read<Vec<HeaderMatch>> {
     }
 }
 
-fn header(node: &Node<'_>) -> Read<HeaderMatch> {
-    node.table("write such as { name = \"x-team\", value = \"vision\" }", |table| {
+fn header(item: &Item<'_>) -> Read<HeaderMatch> {
+    item.table("write such as { name = \"x-team\", value = \"vision\" }", |table| {
         let name = table.required("name", "name = \"x-team\"", header_name);
         let value = table.optional("value", header_value);
         Ok(HeaderMatch { name: name?, value })
     })
 }
 
-fn header_name(node: &Node<'_>) -> Read<String> {
+fn header_name(item: &Item<'_>) -> Read<String> {
     let help = "write a header that clients send, such as \"x-team\"";
-    let name = node.text("a header name", help)?.to_ascii_lowercase();
+    let name = item.text("a header name", help)?.to_ascii_lowercase();
     let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     if name.is_empty() || !name.bytes().all(token) {
-        return Err(node.wrong(format!("`{}` is not a header name", shown(&name)), help));
+        return Err(item.wrong(format!("`{}` is not a header name", shown(&name)), help));
     }
     if name.starts_with(headers::INTERNAL_PREFIX) || name.starts_with(headers::ORCA_LOAD) {
-        return Err(node.wrong(format!("`{}` is stripped from every client's request", shown(&name)), help));
+        return Err(item.wrong(format!("`{}` is stripped from every client's request", shown(&name)), help));
     }
     if name == "host" {
         return Err(
-            node.wrong("the Host header has a condition of its own", "write match = { host = \"..\" }")
+            item.wrong("the Host header has a condition of its own", "write match = { host = \"..\" }")
         );
     }
     Ok(name)
 }
 
-fn header_value(node: &Node<'_>) -> Read<String> {
+fn header_value(item: &Item<'_>) -> Read<String> {
     let help = "write the exact value: visible ASCII characters and spaces, none of them at an end";
-    let value = node.text("a header value", help)?;
+    let value = item.text("a header value", help)?;
     let fits = value.len() <= MAX_HEADER_VALUE_BYTES && value == value.trim();
     if fits && value.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) {
         return Ok(value.to_owned());
     }
-    Err(node.wrong(format!("`{}` is not a header value", shown(value)), help))
+    Err(item.wrong(format!("`{}` is not a header value", shown(value)), help))
 }

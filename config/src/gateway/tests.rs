@@ -6,8 +6,8 @@ use weir_protocol::Bytes;
 
 use super::*;
 use crate::{
-    outside::fake::{FOLDER, Fake},
     reader::tests::assert_problems,
+    tests::fake::{FOLDER, Fake},
 };
 
 fn parse(text: &str) -> Result<GatewayConfig, Problems> {

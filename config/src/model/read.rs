@@ -1,4 +1,7 @@
-//! The keys of `model.toml`, with their ranges and defaults. Called by [`super::ModelConfig::parse`].
+//! The keys of `model.toml`, with their ranges and defaults, and how shapes and batching must agree.
+//!
+//! Reads everything even after a problem, so that all are told at once. Knows nothing of the model's file: whether
+//! its forward takes these inputs is seen when it is loaded. Called by [`super::ModelConfig::parse`].
 
 use std::{path::PathBuf, time::Duration};
 
@@ -6,7 +9,7 @@ use weir_protocol::{Bytes, Datatype};
 
 use super::{BackendConfig, BatchingSection, ModelConfig, SyntheticSection, TensorSpec};
 use crate::{
-    reader::{Node, Read, Table, Unique},
+    reader::{Item, Read, Table, Unique},
     value::{choice, duration, integer, path, positive, ratio, size, tensor_name},
 };
 
@@ -79,7 +82,7 @@ fn tensor(
     let datatypes = Datatype::ALL.map(|datatype| (datatype.name(), datatype));
     let datatype = table.required("datatype", "datatype = \"FP32\"", choice(&datatypes));
     let example = if context.batched { "shape = [-1, 3, 224, 224]" } else { "shape = [3, 224, 224]" };
-    let shape = table.required("shape", example, |node| shape(node, context.batched));
+    let shape = table.required("shape", example, |item| shape(item, context.batched));
     let labels = labels(table);
     if let Ok(name) = &name {
         names.check(table, "name", name, "give each a name of its own");
@@ -92,22 +95,22 @@ fn tensor(
 }
 
 /// Dimensions of -1 (any) or more; the first is -1 where rows are batched.
-fn shape(node: &Node<'_>, batched: bool) -> Read<Vec<i64>> {
+fn shape(item: &Item<'_>, batched: bool) -> Read<Vec<i64>> {
     let help = "write one number a dimension, -1 for any size, such as [-1, 3, 224, 224]";
-    let items = node.items().ok_or_else(|| node.mismatch("an array", help))?;
+    let items = item.elements().ok_or_else(|| item.mismatch("an array", help))?;
     if items.len() > MAX_DIMENSIONS {
-        return Err(node.wrong(format!("a shape has at most {MAX_DIMENSIONS} dimensions"), help));
+        return Err(item.wrong(format!("a shape has at most {MAX_DIMENSIONS} dimensions"), help));
     }
     let read: Vec<Read<i64>> = items.iter().map(integer(-1..=MAX_ELEMENTS)).collect();
     let shape: Vec<i64> = read.into_iter().collect::<Read<_>>()?;
     if batched && shape.first() != Some(&-1) {
         let help = "begin the shape with -1, or set max_batch_size = 0";
-        return Err(node.wrong("the first dimension must be the batch's, since max_batch_size is set", help));
+        return Err(item.wrong("the first dimension must be the batch's, since max_batch_size is set", help));
     }
     let known = shape.iter().filter(|dim| **dim > 0);
     let elements = known.fold(1_i64, |product, dim| product.saturating_mul(*dim));
     if elements > MAX_ELEMENTS {
-        return Err(node.wrong(format!("the shape holds more than {MAX_ELEMENTS} elements"), help));
+        return Err(item.wrong(format!("the shape holds more than {MAX_ELEMENTS} elements"), help));
     }
     Ok(shape)
 }

@@ -1,7 +1,7 @@
 //! Bad `model.toml` files and exactly what is told about each; good ones and what they mean.
 
 use super::*;
-use crate::{outside::fake::Fake, reader::tests::assert_problems};
+use crate::{reader::tests::assert_problems, tests::fake::Fake};
 
 const INPUT: &str = "[[input]]\nname = \"x\"\ndatatype = \"FP32\"\nshape = [-1, 3]\n";
 const OUTPUT: &str = "[[output]]\nname = \"y\"\ndatatype = \"FP32\"\nshape = [-1, 2]\n";

@@ -1,4 +1,7 @@
 //! A table being read: knows which keys were asked for, so that the others can be called unknown.
+//!
+//! Also what every table of every file shares: the version at the top, and names that must not stand twice. Knows no
+//! key but `version`; the reading code of each file passes them in.
 
 use std::{
     cell::RefCell,
@@ -7,7 +10,7 @@ use std::{
 
 use toml::de::{DeTable, DeValue};
 
-use super::{Found, Node, Read, Report, Reported, join, shown};
+use super::{Found, Item, Read, Report, Reported, join, shown};
 
 /// Least likeness (Jaro-Winkler, 0 to 1) of two keys for one to be offered as what was meant for the other.
 const LIKENESS: f64 = 0.8;
@@ -51,10 +54,10 @@ impl<'a> Table<'a> {
         &mut self,
         key: &'static str,
         example: &str,
-        kind: impl FnOnce(&Node<'a>) -> Read<T>,
+        kind: impl FnOnce(&Item<'a>) -> Read<T>,
     ) -> Read<T> {
-        match self.node(key) {
-            Some(node) => kind(&node),
+        match self.item(key) {
+            Some(item) => kind(&item),
             None => Err(self.missing(key, format!("add {example}"))),
         }
     }
@@ -63,9 +66,9 @@ impl<'a> Table<'a> {
     pub(crate) fn optional<T>(
         &mut self,
         key: &'static str,
-        kind: impl FnOnce(&Node<'a>) -> Read<T>,
+        kind: impl FnOnce(&Item<'a>) -> Read<T>,
     ) -> Option<T> {
-        self.node(key).and_then(|node| kind(&node).ok())
+        self.item(key).and_then(|item| kind(&item).ok())
     }
 
     /// A key with a default.
@@ -73,7 +76,7 @@ impl<'a> Table<'a> {
         &mut self,
         key: &'static str,
         default: T,
-        kind: impl FnOnce(&Node<'a>) -> Read<T>,
+        kind: impl FnOnce(&Item<'a>) -> Read<T>,
     ) -> T {
         self.optional(key, kind).unwrap_or(default)
     }
@@ -84,8 +87,8 @@ impl<'a> Table<'a> {
         key: &'static str,
         read: impl FnOnce(&mut Table<'a>) -> Read<T>,
     ) -> Read<T> {
-        match self.node(key) {
-            Some(node) => node.table(&format!("write [{key}] on a line of its own, its keys below"), read),
+        match self.item(key) {
+            Some(item) => item.table(&format!("write [{key}] on a line of its own, its keys below"), read),
             None => Self::run(None, join(&self.path, key), self.at, self.report, read),
         }
     }
@@ -97,13 +100,13 @@ impl<'a> Table<'a> {
         mut read: impl FnMut(&mut Table<'a>, usize) -> Read<T>,
     ) -> Vec<T> {
         let help = format!("write [[{key}]] above the keys of each");
-        let Some(node) = self.node(key) else { return Vec::new() };
-        let Some(items) = node.items() else {
-            node.mismatch("an array of tables", help);
+        let Some(item) = self.item(key) else { return Vec::new() };
+        let Some(items) = item.elements() else {
+            item.mismatch("an array of tables", help);
             return Vec::new();
         };
-        let item = |(index, item): (usize, Node<'a>)| item.table(&help, |table| read(table, index)).ok();
-        items.into_iter().enumerate().filter_map(item).collect()
+        let read = |(index, item): (usize, Item<'a>)| item.table(&help, |table| read(table, index)).ok();
+        items.into_iter().enumerate().filter_map(read).collect()
     }
 
     /// `[[key]]` of which there must be at least one; `example` is what to add.
@@ -159,13 +162,13 @@ impl<'a> Table<'a> {
         self.report.outside.cores()
     }
 
-    fn node(&mut self, key: &'static str) -> Option<Node<'a>> {
+    fn item(&mut self, key: &'static str) -> Option<Item<'a>> {
         self.asked.push(key);
         let path = join(&self.path, key);
         #[cfg(test)]
         self.report.asked.borrow_mut().insert(super::tests::without_indices(&path));
         let value = self.entries?.get(key)?;
-        Some(Node { value, path, report: self.report })
+        Some(Item { value, path, report: self.report })
     }
 
     fn value_offset(&self, key: &str) -> Option<usize> {
@@ -211,21 +214,21 @@ pub(crate) fn did_you_mean(word: &str, known: &[&str]) -> String {
 /// Another version: nothing else of the file can then be judged, so this is the only problem.
 pub(crate) fn version(root: &mut Table<'_>) -> Read<()> {
     let help = "begin the file with version = 1";
-    let Some(node) = root.node("version") else {
+    let Some(item) = root.item("version") else {
         // The rest is read as version 1, so that its problems are told too.
         root.missing("version", help.to_owned());
         return Ok(());
     };
-    match node.value() {
+    match item.value() {
         DeValue::Integer(number) if number.as_str() == "1" => {}
         DeValue::Integer(number) => {
             root.ignore_the_rest();
             return Err(
-                node.wrong(format!("version {number} of the file format is not known"), "write version = 1")
+                item.wrong(format!("version {number} of the file format is not known"), "write version = 1")
             );
         }
         _ => {
-            node.mismatch("an integer", help);
+            item.mismatch("an integer", help);
         }
     }
     if !root.is_first("version") {

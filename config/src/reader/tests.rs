@@ -11,7 +11,7 @@ use std::{
 use super::{MAX_FILE_BYTES, did_you_mean, read, text_of};
 use crate::{
     Problems,
-    outside::fake::Fake,
+    tests::fake::Fake,
     value::{flag, integer, list},
 };
 
@@ -61,7 +61,7 @@ pub(crate) fn assert_problems<T: Debug>(result: Result<T, Problems>, text: &str,
 fn read_small(text: &str) -> Result<(), Problems> {
     read(text, Path::new("small.toml"), &Fake, |root| {
         root.or("count", 1, integer::<u32>(1..=9));
-        root.or("numbers", Vec::new(), |node| list(node, 0, "[1]", integer::<u32>(1..=9)));
+        root.or("numbers", Vec::new(), |item| list(item, 0, "[1]", integer::<u32>(1..=9)));
         root.section("table", |table| Ok(table.or("flag", false, flag)))?;
         root.list("item", |table, _| table.required("flag", "flag = true", flag));
         Ok(())
@@ -96,7 +96,7 @@ fn a_syntax_error_has_a_place_and_hides_no_other_mistake() {
                 "5:1  ~ keep one of the two",
             ],
         ),
-        ("count = 1\u{7}", &["1:10  ~ key = value"]),
+        ("count = 01", &["1:9  ~ key = value"]),
     ] {
         assert_problems(read_small(text), text, expected);
     }

@@ -1,11 +1,14 @@
 //! Addresses: listeners, workers, networks.
+//!
+//! Decides what an operator may write for each and which address of a host name is taken. Whether two of them clash is
+//! for the reading code of the file to say.
 
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
 use super::parsed;
-use crate::reader::{Node, Read, shown};
+use crate::reader::{Item, Read, shown};
 
 /// Where a worker listens.
 pub(crate) struct Upstream {
@@ -16,25 +19,25 @@ pub(crate) struct Upstream {
 }
 
 /// An IP address and a port to listen on.
-pub(crate) fn socket_address(node: &Node<'_>) -> Read<SocketAddr> {
-    parsed("an IP address and a port", "write such as \"127.0.0.1:8080\" or \"[::1]:8080\"")(node)
+pub(crate) fn socket_address(item: &Item<'_>) -> Read<SocketAddr> {
+    parsed("an IP address and a port", "write such as \"127.0.0.1:8080\" or \"[::1]:8080\"")(item)
 }
 
 /// A network such as `"10.0.0.0/8"`.
-pub(crate) fn network(node: &Node<'_>) -> Read<IpNet> {
+pub(crate) fn network(item: &Item<'_>) -> Read<IpNet> {
     let network: IpNet =
-        parsed("a network", "write such as \"10.0.0.0/8\"; one address is \"10.1.2.3/32\"")(node)?;
+        parsed("a network", "write such as \"10.0.0.0/8\"; one address is \"10.1.2.3/32\"")(item)?;
     Ok(network.trunc())
 }
 
 /// `http://host:port`. A host name is resolved here and now; of several addresses the lowest is taken, IPv4 first, so
 /// that the same answer in another order is no change.
-pub(crate) fn upstream(node: &Node<'_>) -> Read<Upstream> {
+pub(crate) fn upstream(item: &Item<'_>) -> Read<Upstream> {
     let help = "write http://host:port, such as \"http://127.0.0.1:9001\"";
-    let text = node.text("an address", help)?;
-    let wrong = || node.wrong(format!("`{}` is not a worker's address", shown(text)), help);
+    let text = item.text("an address", help)?;
+    let wrong = || item.wrong(format!("`{}` is not a worker's address", shown(text)), help);
     if text.starts_with("https://") {
-        return Err(node.wrong("workers are reached over plain http", help));
+        return Err(item.wrong("workers are reached over plain http", help));
     }
     let rest = text.strip_prefix("http://").ok_or_else(wrong)?;
     let authority = rest.strip_suffix('/').unwrap_or(rest);
@@ -49,14 +52,14 @@ pub(crate) fn upstream(node: &Node<'_>) -> Read<Upstream> {
     if !is_host_name(host) {
         return Err(wrong());
     }
-    match node.outside().resolve(host, port) {
+    match item.outside().resolve(host, port) {
         Ok(found) => {
             let lowest = found.iter().map(SocketAddr::ip).min();
-            lowest.map(at).ok_or_else(|| node.wrong(format!("`{}` has no address", shown(host)), help))
+            lowest.map(at).ok_or_else(|| item.wrong(format!("`{}` has no address", shown(host)), help))
         }
         Err(error) => {
             let help = "check the name, or write an IP address";
-            Err(node.wrong(format!("cannot resolve `{}`: {error}", shown(host)), help))
+            Err(item.wrong(format!("cannot resolve `{}`: {error}", shown(host)), help))
         }
     }
 }

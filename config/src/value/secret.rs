@@ -1,4 +1,7 @@
 //! Secrets: named in the file, never written into it.
+//!
+//! Reads them from where the file says, through `outside`. Nothing here may put a secret, or what might be one by
+//! mistake, into a message.
 
 use std::{env::VarError, path::Path};
 
@@ -6,20 +9,20 @@ use toml::de::DeValue;
 
 use crate::{
     gateway::Secret,
-    reader::{Node, Read, shown},
+    reader::{Item, Read, shown},
 };
 
 const HELP: &str = "write { env = \"NAME\" } or { file = \"PATH\" }";
 
 /// `{ env = "NAME" }` or `{ file = "PATH" }`, a path relative to the file's folder; white space around the secret
 /// is dropped. No message ever repeats the secret.
-pub(crate) fn secret(node: &Node<'_>) -> Read<Secret> {
-    if let DeValue::String(_) = node.value() {
-        return Err(node.wrong("a secret is never written into this file itself", HELP));
+pub(crate) fn secret(item: &Item<'_>) -> Read<Secret> {
+    if let DeValue::String(_) = item.value() {
+        return Err(item.wrong("a secret is never written into this file itself", HELP));
     }
-    let entries = node.entries().ok_or_else(|| node.mismatch("the place of a secret", HELP))?;
+    let entries = item.entries().ok_or_else(|| item.mismatch("the place of a secret", HELP))?;
     let [(key, place)] = entries.as_slice() else {
-        return Err(node.wrong("a secret has exactly one place", HELP));
+        return Err(item.wrong("a secret has exactly one place", HELP));
     };
     match *key {
         "env" => from_environment(place),
@@ -28,7 +31,7 @@ pub(crate) fn secret(node: &Node<'_>) -> Read<Secret> {
     }
 }
 
-fn from_environment(place: &Node<'_>) -> Read<Secret> {
+fn from_environment(place: &Item<'_>) -> Read<Secret> {
     let name = place.text("a variable's name", HELP)?;
     let value = place.outside().variable(name).map_err(|error| {
         let state = match error {
@@ -41,7 +44,7 @@ fn from_environment(place: &Node<'_>) -> Read<Secret> {
     checked(place, &value)
 }
 
-fn from_file(place: &Node<'_>) -> Read<Secret> {
+fn from_file(place: &Item<'_>) -> Read<Secret> {
     let text = place.text("a path", HELP)?;
     let path = place.folder().join(Path::new(text));
     let value = place.outside().file(&path).map_err(|error| {
@@ -52,7 +55,7 @@ fn from_file(place: &Node<'_>) -> Read<Secret> {
 }
 
 /// Secrets travel in header fields, which bounds what they may consist of.
-fn checked(place: &Node<'_>, value: &str) -> Read<Secret> {
+fn checked(place: &Item<'_>, value: &str) -> Read<Secret> {
     let value = value.trim();
     if value.is_empty() {
         return Err(place.wrong("the secret there is empty", "put the secret there, on one line"));

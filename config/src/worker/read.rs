@@ -1,4 +1,6 @@
-//! The keys of `worker.toml`, with their ranges and defaults. Called by [`super::WorkerConfig::parse`].
+//! The keys of `worker.toml`, with their ranges and defaults.
+//!
+//! Reads everything even after a problem, so that all are told at once. Called by [`super::WorkerConfig::parse`].
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -43,7 +45,7 @@ fn trust_section(table: &mut Table<'_>) -> Read<TrustSection> {
     };
     Ok(TrustSection {
         trusted: table
-            .optional("trusted", |node| list(node, 0, "[\"127.0.0.0/8\"]", network))
+            .optional("trusted", |item| list(item, 0, "[\"127.0.0.0/8\"]", network))
             .unwrap_or_else(loopback),
         token: table.optional("token", secret),
     })

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::{
-    outside::fake::{FOLDER, Fake},
     reader::tests::assert_problems,
+    tests::fake::{FOLDER, Fake},
 };
 
 /// Parses what follows a `[worker]` table with its two required keys, which ends in line 4.

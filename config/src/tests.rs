@@ -4,14 +4,14 @@
 //! (removing it is writing X), `# required` or `# optional`. A line that begins with `#` and no space is an example.
 
 mod documentation;
+pub(crate) mod fake;
 mod mutations;
 
 use std::{collections::BTreeSet, fmt::Debug, path::Path};
 
 use crate::{
-    GatewayConfig, ModelConfig, Problems, WorkerConfig,
-    outside::fake::{FOLDER, Fake},
-    reader,
+    GatewayConfig, ModelConfig, Problems, WorkerConfig, reader,
+    tests::fake::{FOLDER, Fake},
 };
 
 const GATEWAY: &str = include_str!("../gateway.toml");

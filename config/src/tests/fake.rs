@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use super::Outside;
+use crate::outside::Outside;
 
 /// The folder that test files seem to stand in.
 pub(crate) const FOLDER: &str = "/etc/weir";
