@@ -4,8 +4,6 @@
 //! registry through its one writer; the admin listener shows and steers all of it. [`server`] puts them together.
 
 pub mod admin;
-#[cfg(test)]
-mod fixture;
 pub mod probe;
 pub mod proxy;
 pub mod registry;
@@ -14,3 +12,6 @@ pub mod server;
 pub mod shutdown;
 pub mod task;
 pub mod telemetry;
+
+#[cfg(test)]
+mod tests;

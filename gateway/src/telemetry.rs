@@ -15,7 +15,7 @@ use metrics::{Counter, Gauge};
 use metrics_exporter_prometheus::{BuildError, PrometheusHandle};
 use weir_protocol::{ModelName, Reason, Refusal, WorkerId};
 
-use self::handles::{ByName, ModelSeries, OVERFLOW, Recorder};
+use self::handles::{ByName, MAX_NAMES, ModelSeries, OVERFLOW, Recorder};
 pub use self::{
     access::{AccessRecord, log_access},
     metric::Metric,
@@ -187,9 +187,9 @@ impl Telemetry {
         let recorder = Recorder::new()?;
         Ok(Self {
             handle: recorder.handle(),
-            models: ByName::new(ModelSeries::new(&recorder, OVERFLOW)),
+            models: ByName::new(MAX_NAMES, ModelSeries::new(&recorder, OVERFLOW)),
             no_model: ModelSeries::new(&recorder, NO_MODEL),
-            workers: ByName::new(recorder.counter(Metric::WorkerRequests, &[OVERFLOW])),
+            workers: ByName::new(MAX_NAMES, recorder.counter(Metric::WorkerRequests, &[OVERFLOW])),
             fixed: Fixed::new(&recorder),
             recorder,
         })

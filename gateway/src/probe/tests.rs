@@ -1,3 +1,5 @@
+//! Probe loops against workers of which only `/v2/load` exists.
+
 use std::{
     convert::Infallible,
     sync::atomic::{AtomicU64, Ordering::SeqCst},
@@ -17,8 +19,8 @@ use weir_routing::Health;
 
 use super::*;
 use crate::{
-    fixture::{config, name, report, running, until},
     registry::ProbeFailure,
+    tests::{config, name, report, running, until},
 };
 
 /// What a worker answers, by turns.

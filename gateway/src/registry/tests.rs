@@ -1,10 +1,12 @@
+//! What survives a reload, what publishes a snapshot, and that a drain is airtight.
+
 use std::{net::SocketAddr, time::Duration};
 
 use weir_protocol::{Lifecycle, LoadReport, ModelName};
 use weir_routing::{Ask, Exclusion, Exclusions, Labels, Lease, Policy, Unresolved};
 
 use super::*;
-use crate::fixture::{TWO_WORKERS, config, name, report, running, until};
+use crate::tests::{TWO_WORKERS, config, name, report, running, until};
 
 const SERVING: [(&str, u64, Lifecycle); 1] = [("digits", 1, Lifecycle::Serving)];
 

@@ -54,6 +54,6 @@ fn watcher(file: &Path, changes: Arc<Notify>) -> notify::Result<RecommendedWatch
 }
 
 /// Reading is not a change: without this, each look at the file would cause the next one.
-fn may_change_a_file(kind: EventKind) -> bool {
+pub(super) fn may_change_a_file(kind: EventKind) -> bool {
     !matches!(kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write))
 }

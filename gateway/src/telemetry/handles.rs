@@ -131,15 +131,17 @@ impl ModelSeries {
     }
 }
 
-/// Series by name: read by one atomic load, copied when a name is new, at most [`MAX_NAMES`] of them.
+/// Series by name: read by one atomic load, copied when a name is new, bounded in number.
 pub(super) struct ByName<K, V> {
+    most: usize,
     map: ArcSwap<HashMap<K, Arc<V>>>,
     overflow: Arc<V>,
 }
 
 impl<K: Clone + Eq + Hash + Display, V> ByName<K, V> {
-    pub(super) fn new(overflow: V) -> Self {
-        Self { map: ArcSwap::default(), overflow: Arc::new(overflow) }
+    /// At most `most` names get series of their own; the others share `overflow`.
+    pub(super) fn new(most: usize, overflow: V) -> Self {
+        Self { most, map: ArcSwap::default(), overflow: Arc::new(overflow) }
     }
 
     /// Runs `record` on the series of `name`, made by `make` if there is none yet.
@@ -148,7 +150,7 @@ impl<K: Clone + Eq + Hash + Display, V> ByName<K, V> {
         if let Some(series) = map.get(name) {
             return record(series);
         }
-        if map.len() >= MAX_NAMES {
+        if map.len() >= self.most {
             return record(&self.overflow);
         }
         let fresh = Arc::new(make(&name.to_string()));
