@@ -221,9 +221,10 @@ impl<'a> Item<'a> {
 
 /// Dotted path of a key below `path`, quoted where TOML would want it.
 fn join(path: &str, key: &str) -> String {
-    let bare = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
-    let key = if bare { shown(key) } else { format!("\"{}\"", shown(key)) };
-    if path.is_empty() { key } else { format!("{path}.{key}") }
+    let bare = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
+    let plain = (1..=SHOWN_CHARS).contains(&key.len()) && key.bytes().all(bare);
+    let key = if plain { Cow::Borrowed(key) } else { format!("\"{}\"", shown(key)).into() };
+    if path.is_empty() { key.into_owned() } else { [path, &key].join(".") }
 }
 
 /// Text of the file, fit to be repeated in a message: shortened, control characters escaped.
