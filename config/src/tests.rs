@@ -52,6 +52,8 @@ fn known_keys<T: Debug>(parse: fn(&str) -> Result<T, Problems>, text: &str) -> B
 
 /// A line `key = value # mark` of a reference.
 struct KeyLine<'t> {
+    /// Counted from 0.
+    index: usize,
     key: &'t str,
     value: &'t str,
     mark: &'t str,
@@ -70,7 +72,7 @@ fn key_lines(text: &str) -> Vec<KeyLine<'_>> {
             let lines = text.lines().enumerate().map(|(i, old)| if i == index { new } else { old });
             lines.map(|line| format!("{line}\n")).collect()
         };
-        Some(KeyLine { key, value, mark, with: Box::new(with) })
+        Some(KeyLine { index, key, value, mark, with: Box::new(with) })
     };
     text.lines().enumerate().filter_map(key_line).collect()
 }

@@ -128,7 +128,7 @@ fn timeouts(table: &mut Table<'_>) -> Read<Timeouts> {
         request: table.or("request", 60 * SECOND, duration(*WAIT.start()..=24 * HOUR)),
         idle: table.or("idle", 30 * SECOND, duration(WAIT)),
         body: table.or("body", 30 * SECOND, duration(WAIT)),
-        keep_alive: table.or("keep_alive", 75 * SECOND, duration(WAIT)),
+        keep_alive: table.or("keep_alive", 75 * SECOND, duration(SECOND..=HOUR)),
     })
 }
 
