@@ -36,7 +36,7 @@ pub(crate) fn integer<T: TryFrom<i64>>(range: RangeInclusive<i64>) -> impl Fn(&I
         let number = i64::from_str_radix(digits.as_str(), digits.radix()).ok();
         let number =
             number.filter(|number| range.contains(number)).and_then(|number| T::try_from(number).ok());
-        number.ok_or_else(|| item.wrong(format!("{digits} is out of range"), help()))
+        number.ok_or_else(|| item.wrong(format!("{} is out of range", shown(&digits.to_string())), help()))
     }
 }
 
@@ -60,7 +60,9 @@ fn number(item: &Item<'_>, accept: impl Fn(f64) -> bool, help: &str) -> Read<f64
         }
         _ => return Err(item.mismatch("a number", help)),
     };
-    number.filter(|n| accept(*n)).ok_or_else(|| item.wrong(format!("{digits} is out of range"), help))
+    number
+        .filter(|n| accept(*n))
+        .ok_or_else(|| item.wrong(format!("{} is out of range", shown(digits)), help))
 }
 
 /// A duration with its unit, such as `"250ms"`, within a range.

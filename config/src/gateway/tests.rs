@@ -139,6 +139,23 @@ fn wrong_types_and_ranges_say_what_to_write() {
 }
 
 #[test]
+fn a_message_does_not_repeat_more_than_a_glimpse_of_a_value() {
+    let digits = "9".repeat(10_000);
+    for line in [
+        format!("[gateway]\nthreads = {digits}"),
+        format!("[health]\ninterval = \"{digits}\""),
+        format!("[[worker]]\nname = \"{digits}\"\nurl = \"http://{digits}:1\"\nweight = {digits}.0"),
+        format!(
+            "[[route]]\nto = {{ version = 1 }}\nmatch = {{ host = \":{digits}\", model = \"[{digits}\" }}"
+        ),
+    ] {
+        for problem in parse_v1(&line).unwrap_err().list {
+            assert!(problem.message.len() + problem.help.len() < 300, "{problem:?}");
+        }
+    }
+}
+
+#[test]
 fn unknown_keys_are_found_at_every_depth() {
     assert_all(&[
         ("[gatway]\nlisten = []", &["2:2 gatway ~ did you mean `gateway`?"]),

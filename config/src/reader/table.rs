@@ -223,9 +223,10 @@ pub(crate) fn version(root: &mut Table<'_>) -> Read<()> {
         DeValue::Integer(number) if number.as_str() == "1" => {}
         DeValue::Integer(number) => {
             root.ignore_the_rest();
-            return Err(
-                item.wrong(format!("version {number} of the file format is not known"), "write version = 1")
-            );
+            return Err(item.wrong(
+                format!("version {} of the file format is not known", shown(number.as_str())),
+                "write version = 1",
+            ));
         }
         _ => {
             item.mismatch("an integer", help);
