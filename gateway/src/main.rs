@@ -1,11 +1,21 @@
 //! `weir-gateway`: the command line, the log, and nothing else. Everything it starts is in the library.
 
-use std::{io, path::PathBuf, process::ExitCode};
+use std::{
+    io::{self, IsTerminal as _},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Args, Parser, Subcommand};
+use tracing::Subscriber;
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::{
-    EnvFilter, Layer as _, filter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+    EnvFilter, Layer as _,
+    filter::{self, FilterExt as _},
+    fmt,
+    layer::{Filter, SubscriberExt as _},
+    registry::LookupSpan,
+    util::SubscriberInitExt as _,
 };
 use weir_config::{GatewayConfig, Problems};
 use weir_gateway::{reload::Loaded, server, telemetry::access};
@@ -77,7 +87,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn check(file: &std::path::Path) -> ExitCode {
+fn check(file: &Path) -> ExitCode {
     match GatewayConfig::load(file) {
         Ok(config) => {
             println!("{}", summary(file, &config));
@@ -90,9 +100,9 @@ fn check(file: &std::path::Path) -> ExitCode {
     }
 }
 
-fn summary(file: &std::path::Path, config: &GatewayConfig) -> String {
+fn summary(file: &Path, config: &GatewayConfig) -> String {
     format!(
-        "{}: ok: {} workers, {} routes, {} models with settings of their own; listens on {:?}, admin on {}",
+        "{}: ok: workers {}, routes {}, models with settings of their own {}; listens on {:?}, admin on {}",
         file.display(),
         config.workers.len(),
         config.routes.len(),
@@ -126,24 +136,26 @@ fn serve(file: PathBuf) -> ExitCode {
     }
 }
 
-/// Sends the log to standard error as text, and the access log to standard output as one JSON object a line.
+/// Sends the log to standard error, as text to a terminal and else as one JSON object a line like the access log,
+/// which goes to standard output.
 ///
 /// Access lines are written by a thread of their own from a bounded queue; when whoever reads them is too slow,
 /// lines are dropped rather than requests held up. The guard writes out what is queued when it is dropped.
 fn start_log() -> WorkerGuard {
     let (output, guard) = tracing_appender::non_blocking(io::stdout());
-    let filter = EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
-    let log = fmt::layer()
-        .with_writer(io::stderr)
-        .with_filter(filter)
-        .with_filter(filter::filter_fn(|event| event.target() != access::TARGET));
-    let access = fmt::layer()
-        .json()
-        .flatten_event(true)
-        .with_level(false)
-        .with_target(false)
-        .with_writer(output)
-        .with_filter(filter::filter_fn(|event| event.target() == access::TARGET));
-    tracing_subscriber::registry().with(log).with(access).init();
+    let terminal = io::stderr().is_terminal();
+    let text = terminal.then(|| fmt::layer().with_writer(io::stderr).with_filter(log_filter()));
+    let json = (!terminal)
+        .then(|| fmt::layer().json().flatten_event(true).with_writer(io::stderr).with_filter(log_filter()));
+    let access =
+        fmt::layer().json().flatten_event(true).with_level(false).with_target(false).with_writer(output);
+    let access = access.with_filter(filter::filter_fn(|event| event.target() == access::TARGET));
+    tracing_subscriber::registry().with(text).with(json).with(access).init();
     guard
+}
+
+/// `WEIR_LOG` or the default, never with access lines.
+fn log_filter<S: Subscriber + for<'a> LookupSpan<'a>>() -> impl Filter<S> {
+    let wanted = EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
+    wanted.and(filter::filter_fn(|event| event.target() != access::TARGET))
 }

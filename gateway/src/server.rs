@@ -5,6 +5,7 @@
 //! close listeners and cut connections on a fixed schedule, where a stop here waits for what is open
 //! ([`crate::shutdown`]). Called by `main` with a checked configuration.
 
+mod app;
 mod listen;
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
@@ -13,15 +14,18 @@ use pingora::{
     apps::HttpServerOptions,
     listeners::ListenerConfig,
     protocols::l4::stream::L4BufferSettings,
-    proxy::http_proxy_service,
-    server::{ListenFds, configuration::ServerConf},
-    services::Service as _,
+    proxy::http_proxy,
+    server::configuration::ServerConf,
+    services::{Service as _, listening::Service},
 };
-use tokio::{runtime::Runtime, sync::watch};
+use tokio::runtime::Runtime;
 use weir_config::GatewayConfig;
 
 pub use self::listen::ListenError;
-use self::listen::{bind, bind_all};
+use self::{
+    app::App,
+    listen::{Doors, Listeners, bind},
+};
 use crate::{
     admin::{self, Admin},
     probe,
@@ -80,7 +84,7 @@ impl StartError {
 /// [`StartError`], before anything is served.
 pub fn run(file: PathBuf, loaded: Loaded) -> Result<(), StartError> {
     let config = Arc::clone(&loaded.config);
-    let clients = bind_all(&config.gateway.listen)?;
+    let Listeners { sockets, closing, doors } = Listeners::bind(&config.gateway.listen)?;
     let admin_listener = bind(config.admin.listen, "admin.listen")?;
     let telemetry = Arc::new(Telemetry::new()?);
     let control = runtime("weir-control", CONTROL_THREADS)?;
@@ -92,19 +96,18 @@ pub fn run(file: PathBuf, loaded: Loaded) -> Result<(), StartError> {
     let token = config.admin.token.clone();
     let admin = Arc::new(Admin { registry: Arc::clone(&registry), reload, tasks: tasks.clone(), token });
 
-    let (close, closing) = watch::channel(false);
-    let proxy = Proxy::new(Arc::clone(&registry));
-    serving.spawn(serve(proxy, Arc::clone(&config), clients, closing));
+    let mut service = service(Proxy::new(Arc::clone(&registry)), &config);
+    serving.spawn(async move { service.start_service(Some(sockets), closing, 1).await });
     let stopped = control.block_on(async {
         let mut signals = StopSignals::new().map_err(StartError::system("signal handling"))?;
         start_tasks(&registry, &tasks, writer, reloader);
         start_admin(admin_listener, admin, &tasks);
         started(&config);
-        Ok::<_, StartError>(until_stopped(&registry, &close, &mut signals, &tasks).await)
+        Ok::<_, StartError>(until_stopped(&registry, doors, &mut signals, &tasks).await)
     })?;
     serving.shutdown_timeout(LAST_GRACE);
     control.shutdown_timeout(LAST_GRACE);
-    tracing::info!(?stopped, "stopped");
+    tracing::info!(outcome = ?stopped, "stopped");
     Ok(())
 }
 
@@ -125,21 +128,20 @@ fn started(config: &GatewayConfig) {
     );
 }
 
-/// Serves clients until `closing` says true; connections that are open then end by themselves.
-async fn serve(proxy: Proxy, config: Arc<GatewayConfig>, clients: ListenFds, closing: watch::Receiver<bool>) {
-    let mut service = http_proxy_service(&Arc::new(server_conf(&config)), proxy);
-    if let Some(app) = service.app_logic_mut() {
-        let mut options = HttpServerOptions::default();
-        options.h2c = true;
-        options.keepalive_request_limit = Some(REQUESTS_PER_CONNECTION);
-        options.h2_idle_timeout = Some(config.timeouts.keep_alive);
-        app.server_options = Some(options);
-    }
+/// The listening service over the proxy.
+fn service(proxy: Proxy, config: &GatewayConfig) -> Service<App> {
+    let mut options = HttpServerOptions::default();
+    options.h2c = true;
+    options.keepalive_request_limit = Some(REQUESTS_PER_CONNECTION);
+    options.h2_idle_timeout = Some(config.timeouts.keep_alive);
+    let mut proxy = http_proxy(&Arc::new(server_conf(config)), proxy);
+    proxy.server_options = Some(options);
+    let mut service = Service::new("clients".to_owned(), App(Arc::new(proxy)));
     let buffers = L4BufferSettings::new(CONNECTION_BUFFER_BYTES, CONNECTION_BUFFER_BYTES);
     for address in &config.gateway.listen {
         service.add_listener(ListenerConfig::tcp(address.to_string()).l4_buffer(buffers));
     }
-    service.start_service(Some(clients), closing, 1).await;
+    service
 }
 
 /// The part of pingora's settings that outlives its `Server`.
@@ -182,14 +184,14 @@ async fn upkeep(registry: Arc<Registry>, tasks: Tasks) {
 /// Waits for a stop signal and then until stopping is done, or a second signal cuts it short.
 async fn until_stopped(
     registry: &Registry,
-    close: &watch::Sender<bool>,
+    doors: Doors,
     signals: &mut StopSignals,
     tasks: &Tasks,
 ) -> Stopped {
     let signal = signals.next().await;
     tracing::info!(signal, "stop asked for");
     let stopped = tokio::select! {
-        stopped = shutdown::drain(registry, close) => stopped,
+        stopped = shutdown::drain(registry, doors.close()) => stopped,
         _ = signals.next() => Stopped::Cut(registry.open_requests()),
     };
     match stopped {

@@ -6,15 +6,13 @@
 
 use std::time::Duration;
 
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    sync::watch,
-};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::registry::Registry;
 
-/// For how long no request may be open before the process counts as idle: an answer that has left our hands may
-/// still be in those of the connection's own task, which HTTP/2 has.
+/// For how long no request may be open before the process counts as idle: a connection that was accepted last may
+/// not have sent its request yet, and an answer that has left our hands may still be in those of an HTTP/2
+/// connection's own task.
 const IDLE: Duration = Duration::from_millis(100);
 /// Pause between looks at the number of open requests, which is a plain atomic.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -54,9 +52,9 @@ pub enum Stopped {
     Cut(u64),
 }
 
-/// Stops in order: not ready for `drain_delay`, then `close` tells the listeners, then up to `drain_timeout` for open
-/// requests. Both times are those of the configuration in use when the stop begins.
-pub async fn drain(registry: &Registry, close: &watch::Sender<bool>) -> Stopped {
+/// Stops in order: not ready for `drain_delay`, then `close` closes the listeners, then up to `drain_timeout` for
+/// open requests. Both times are those of the configuration in use when the stop begins.
+pub async fn drain(registry: &Registry, close: impl Future<Output = ()>) -> Stopped {
     registry.begin_stop();
     let (delay, limit) = {
         let gateway = &registry.snapshot().config.gateway;
@@ -69,7 +67,7 @@ pub async fn drain(registry: &Registry, close: &watch::Sender<bool>) -> Stopped 
         "stopping: not ready any more, still serving"
     );
     tokio::time::sleep(delay).await;
-    close.send_replace(true);
+    close.await;
     tracing::info!(open = registry.open_requests(), "stopping: listeners are closed");
     match tokio::time::timeout(limit.max(IDLE), idle(registry)).await {
         Ok(()) => Stopped::Idle,

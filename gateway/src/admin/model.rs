@@ -8,7 +8,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use serde_json::json;
 use weir_protocol::{ModelName, Version, WorkerId};
 use weir_routing::{Labels, Model, Pool, Replica};
 
@@ -20,6 +19,12 @@ struct ModelView<'a> {
     name: &'a ModelName,
     policy: &'static str,
     versions: Vec<VersionView<'a>>,
+}
+
+/// All of them.
+#[derive(Serialize)]
+struct ModelList<'a> {
+    models: Vec<ModelView<'a>>,
 }
 
 /// One version of a model.
@@ -68,9 +73,8 @@ impl<'a> ReplicaView<'a> {
 /// `GET /v1/models`
 pub(super) async fn list(State(admin): State<Arc<Admin>>) -> Response {
     let snapshot = admin.registry.snapshot_full();
-    let models: Vec<_> =
-        snapshot.directory.models().map(|(name, model)| ModelView::new(name, model)).collect();
-    Json(json!({ "models": models })).into_response()
+    let models = snapshot.directory.models().map(|(name, model)| ModelView::new(name, model)).collect();
+    Json(ModelList { models }).into_response()
 }
 
 /// `GET /v1/models/M`

@@ -59,6 +59,12 @@ impl<'a> WorkerView<'a> {
     }
 }
 
+/// All of them.
+#[derive(Serialize)]
+struct WorkerList<'a> {
+    workers: Vec<WorkerView<'a>>,
+}
+
 /// One worker with its last report.
 #[derive(Serialize)]
 struct WorkerDetail<'a> {
@@ -71,8 +77,8 @@ struct WorkerDetail<'a> {
 pub(super) async fn list(State(admin): State<Arc<Admin>>) -> Response {
     let snapshot = admin.registry.snapshot_full();
     let known = snapshot.endpoints.iter().filter_map(|endpoint| snapshot.worker(&endpoint.spec.id));
-    let workers: Vec<_> = known.map(|(endpoint, sighting)| WorkerView::new(endpoint, sighting)).collect();
-    Json(json!({ "workers": workers })).into_response()
+    let workers = known.map(|(endpoint, sighting)| WorkerView::new(endpoint, sighting)).collect();
+    Json(WorkerList { workers }).into_response()
 }
 
 /// `GET /v1/workers/W`
