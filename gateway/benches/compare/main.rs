@@ -19,6 +19,10 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{client::Load, proxies::Proxy};
 
+/// As in the gateway's own binary, so that the bare proxy differs from it in nothing but the work it does.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Rounds over all proxies; medians are reported.
 const ROUNDS: usize = 5;
 /// Connections of the closed loop.
