@@ -4,6 +4,32 @@
 //! second), because two run at a time on two cores with unoptimised binaries.
 
 #[cfg(test)]
+mod bad_input;
+#[cfg(test)]
+mod disconnect;
+#[cfg(test)]
+mod drain;
+#[cfg(test)]
+mod framing;
+#[cfg(test)]
+mod headers;
+#[cfg(test)]
+mod kill;
+#[cfg(test)]
 mod load;
 #[cfg(test)]
+mod models;
+#[cfg(test)]
+mod reload;
+#[cfg(test)]
+mod repeat;
+#[cfg(test)]
+mod routes;
+#[cfg(test)]
 mod smoke;
+#[cfg(test)]
+mod stopping;
+#[cfg(test)]
+mod streaming;
+#[cfg(test)]
+mod unready;

@@ -1,12 +1,18 @@
 //! A plain HTTP/1.1 client for single requests, one connection each.
 
-use std::{convert::Infallible, net::SocketAddr, time::Duration};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    pin::Pin,
+    task::{self, Poll},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, header};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Body;
+use hyper::body::{Body, Frame};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::{net::TcpStream, task::JoinSet};
@@ -104,6 +110,45 @@ impl Client {
         let (parts, body) = sender.send_request(request).await?.into_parts();
         let body = body.collect().await?.to_bytes();
         Ok(Reply { status: parts.status.as_u16(), headers: parts.headers, body })
+    }
+}
+
+/// A body of chunks whose length nobody states, so that it travels chunked.
+#[derive(Debug, Clone)]
+pub struct Chunks {
+    first: Option<Bytes>,
+    chunk: Bytes,
+    left: usize,
+}
+
+impl Chunks {
+    /// `count` times `chunk`.
+    #[must_use]
+    pub fn of(chunk: Bytes, count: usize) -> Self {
+        Self { first: None, chunk, left: count }
+    }
+
+    /// `first`, then `count` times `chunk`.
+    #[must_use]
+    pub fn led_by(first: Bytes, chunk: Bytes, count: usize) -> Self {
+        Self { first: Some(first), ..Self::of(chunk, count) }
+    }
+}
+
+impl Body for Chunks {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _context: &mut task::Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(Frame::data(first))));
+        }
+        let Some(left) = self.left.checked_sub(1) else { return Poll::Ready(None) };
+        self.left = left;
+        Poll::Ready(Some(Ok(Frame::data(self.chunk.clone()))))
     }
 }
 

@@ -7,6 +7,7 @@ use std::{fs, net::SocketAddr, path::PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
+use weir_protocol::LoadReport;
 
 pub use self::{
     gateway::{Gateway, GatewayToml},
@@ -76,19 +77,24 @@ impl Fleet {
             .with_context(|| format!("no worker {name}"))
     }
 
-    /// Waits until the gateway calls every worker healthy.
+    /// Waits until the gateway calls every worker healthy and knows all that its workers say of themselves.
     ///
     /// # Errors
     /// It does not within 30 seconds, or a process has ended.
     pub async fn ready(&mut self) -> Result<()> {
         let Self { gateway, workers, .. } = self;
-        eventually("every worker healthy at the gateway", async || {
+        eventually("the gateway to know every worker as it is", async || {
             gateway.process().check_running()?;
-            for worker in workers.iter_mut() {
-                worker.process().check_running()?;
-            }
             let unhealthy = gateway.workers_not("healthy").await?;
             ensure!(unhealthy.is_empty(), "not yet: {unhealthy:?}");
+            for worker in workers.iter_mut() {
+                worker.process().check_running()?;
+                let (known, own) = (gateway.report(worker.name()).await?, worker.report().await?);
+                ensure!(known.epoch == own.epoch, "{} was known before its restart", worker.name());
+                let states =
+                    |report: &LoadReport| report.models.iter().map(|it| it.state).collect::<Vec<_>>();
+                ensure!(states(&known) == states(&own), "models of {} have changed", worker.name());
+            }
             Ok(())
         })
         .await

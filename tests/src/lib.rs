@@ -17,7 +17,7 @@ pub mod repository;
 pub mod stub;
 pub mod wait;
 
-pub use client::{Client, Reply};
+pub use client::{Chunks, Client, Reply};
 pub use fault::{Fault, FaultProxy};
 pub use fleet::{Fleet, FleetBuilder, Gateway, GatewayToml, Worker, WorkerSpec};
 pub use place::workspace_root;

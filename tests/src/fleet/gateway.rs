@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
 use serde_json::Value;
+use weir_protocol::LoadReport;
 
 use super::{WorkerSpec, replace};
 use crate::{Client, Reply, eventually, place::binary, port, process::Process};
@@ -28,7 +29,8 @@ pub struct GatewayToml {
     pub limits: String,
     /// `[timeouts]`
     pub timeouts: String,
-    /// `[health]`; by default probes are quick, so that tests are.
+    /// `[health]`; by default probes are frequent, so that tests are quick, and patient as connects are, because a
+    /// machine under load is no worker's fault: one that is gone refuses at once.
     pub health: String,
     /// `[[worker]]` tables.
     pub workers: String,
@@ -43,8 +45,8 @@ impl GatewayToml {
             admin: port::free()?,
             gateway: "threads = 1\ndrain_delay = \"200ms\"\ndrain_timeout = \"20s\"".to_owned(),
             limits: String::new(),
-            timeouts: String::new(),
-            health: "interval = \"50ms\"".to_owned(),
+            timeouts: "connect = \"10s\"".to_owned(),
+            health: "interval = \"50ms\"\ntimeout = \"10s\"".to_owned(),
             workers: String::new(),
             rules: String::new(),
         })
@@ -185,6 +187,16 @@ impl Gateway {
     /// It cannot be had.
     pub async fn generation(&self) -> Result<u64> {
         self.config().await?.get("generation").and_then(Value::as_u64).context("no generation")
+    }
+
+    /// The last report of a worker that the gateway has seen.
+    ///
+    /// # Errors
+    /// It has seen none, or knows no such worker.
+    pub async fn report(&self, worker: &str) -> Result<LoadReport> {
+        let mut detail = self.admin().get(&format!("/v1/workers/{worker}")).await?.json()?;
+        let report = detail.get_mut("report").map(Value::take).context("no report")?;
+        Ok(serde_json::from_value(report)?)
     }
 
     /// Workers whose health is another than `health`, each with what it is.

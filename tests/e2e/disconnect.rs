@@ -1,0 +1,74 @@
+//! A client that goes away gives back everything that was held for it.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use weir_tests::{Fleet, Synthetic, eventually, infer, metrics, raw::RawConnection};
+
+const GAUGES: [&str; 2] = ["weir_gateway_in_flight_requests", "weir_gateway_open_requests"];
+
+async fn idle(fleet: &mut Fleet) -> Result<()> {
+    for gauge in GAUGES {
+        let value = metrics::value(fleet.gateway.admin(), gauge, &[]).await?;
+        ensure!(value == 0.0, "{gauge} {value}");
+    }
+    let view = fleet.gateway.admin().get("/v1/workers/a").await?.json()?;
+    ensure!(view["in_flight"] == 0 && view["dispatching"] == 0, "{view}");
+    let worker = fleet.worker("a")?.in_flight().await?;
+    ensure!(worker == 0, "{worker} at the worker");
+    Ok(())
+}
+
+async fn all_idle(fleet: &mut Fleet) {
+    eventually("nothing in flight", async || idle(fleet).await).await.unwrap();
+}
+
+fn head(length: usize) -> String {
+    format!("POST {} HTTP/1.1\r\nHost: gateway\r\nContent-Length: {length}\r\n\r\n", infer::path("m"))
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_within_its_body_holds_nothing() {
+    let mut fleet = Fleet::serving(&Synthetic::default(), &["a"]).await.unwrap();
+    // Held until whole, and above the replay limit, where it streams while it comes.
+    for length in [100_000, 64 << 20] {
+        let mut connections = Vec::new();
+        for _ in 0..8 {
+            let mut connection = RawConnection::open(fleet.client().address()).await.unwrap();
+            connection.send(head(length)).await.unwrap();
+            connection.send(vec![b' '; length / 2]).await.unwrap();
+            connections.push(connection);
+        }
+        eventually("the requests at the gateway", async || {
+            let open = metrics::value(fleet.gateway.admin(), "weir_gateway_open_requests", &[]).await?;
+            ensure!(open == 8.0, "{open} open");
+            Ok(())
+        })
+        .await
+        .unwrap();
+        drop(connections);
+        all_idle(&mut fleet).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_before_its_answer_holds_nothing() {
+    let slow = Synthetic { base: Duration::from_secs(1), ..Synthetic::default() };
+    let mut fleet = Fleet::serving(&slow, &["a"]).await.unwrap();
+    let body = infer::rows(1, 4).to_string();
+    let mut connections = Vec::new();
+    for _ in 0..8 {
+        let mut connection = RawConnection::open(fleet.client().address()).await.unwrap();
+        connection.send(head(body.len()) + &body).await.unwrap();
+        connections.push(connection);
+    }
+    eventually("the requests at the worker", async || {
+        let in_flight = fleet.worker("a")?.in_flight().await?;
+        ensure!(in_flight == 8, "{in_flight}");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    drop(connections);
+    all_idle(&mut fleet).await;
+}
