@@ -16,3 +16,6 @@ pub mod server;
 pub mod shutdown;
 pub mod tasks;
 pub mod telemetry;
+
+#[cfg(test)]
+mod tests;

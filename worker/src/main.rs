@@ -106,10 +106,10 @@ fn serve(file: &Path) -> ExitCode {
         .thread_name("front")
         .enable_all()
         .build();
-    let result = runtime.and_then(|runtime| runtime.block_on(run(config)));
-    match result {
-        Ok(()) => exit_now(0),
-        Err(error) => {
+    // The runtime is never dropped: that would wait for threads which nobody needs any more.
+    match runtime.map(|runtime| (runtime.block_on(run(config)), runtime)) {
+        Ok((Ok(()), _runtime)) => exit_now(0),
+        Ok((Err(error), _)) | Err(error) => {
             eprintln!("weir-worker: {error}");
             exit_now(1)
         }
@@ -122,11 +122,12 @@ async fn run(config: WorkerConfig) -> std::io::Result<()> {
     let server = Server::bind(config, cpu, rand::random()).await?;
     let name = server.worker().config.worker.name.clone();
     tracing::info!(worker = %name, address = %server.address()?, "listening");
+    server.load()?;
     let shutdown = server.worker().shutdown.clone();
     let mut running = std::pin::pin!(server.run());
     loop {
         tokio::select! {
-            result = &mut running => return result,
+            () = &mut running => return Ok(()),
             name = signals.next() => {
                 if shutdown.phase() != Phase::Running {
                     tracing::warn!(signal = name, "stopping at once");

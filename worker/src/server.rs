@@ -110,24 +110,26 @@ impl Server {
         self.listener.local_addr()
     }
 
-    /// Serves until [`Shutdown::enter`] moves the phase on, finishes what was accepted within `drain_timeout` and
-    /// returns. Models load meanwhile, on a thread of their own.
+    /// Begins to load the repository, on a thread of its own.
     ///
     /// # Errors
-    /// The loader thread cannot be started.
-    pub async fn run(self) -> io::Result<()> {
+    /// The thread cannot be started.
+    pub fn load(&self) -> io::Result<()> {
+        let worker = Arc::clone(&self.worker);
+        let load = move || worker.store.load_all(&worker.host);
+        std::thread::Builder::new().name("loader".to_owned()).spawn(load).map(drop)
+    }
+
+    /// Serves until [`Shutdown::enter`] moves the phase on, finishes what was accepted within `drain_timeout` and
+    /// returns.
+    pub async fn run(self) {
         let Self { worker, listener } = self;
-        let loading = Arc::clone(&worker);
-        std::thread::Builder::new()
-            .name("loader".to_owned())
-            .spawn(move || loading.store.load_all(&loading.host))?;
         let (tasks, connections) = (Tasks::default(), Tasks::default());
         tasks.spawn("metrics upkeep", upkeep(Arc::clone(&worker)));
         tasks.spawn("listener", http::serve(Arc::clone(&worker), listener, connections.clone()));
         worker.shutdown.reached(Phase::Draining).await;
         drain(&worker, &connections).await;
         tasks.wait(CLOSE_LIMIT).await;
-        Ok(())
     }
 }
 
@@ -155,9 +157,10 @@ async fn drain(worker: &Arc<Worker>, connections: &Tasks) {
     if !connections.wait(left.max(CLOSE_LIMIT)).await {
         tracing::warn!(connections = connections.running(), "connections were cut off");
     }
-    if worker.shutdown.in_flight() == 0 {
-        let closing = Arc::clone(worker);
-        // Lanes are idle now, so this takes no time; it blocks all the same.
-        let _ = tokio::task::spawn_blocking(move || closing.store.close()).await;
+    // Lanes are idle by now, unless a client hung up while its request ran.
+    let closing = Arc::clone(worker);
+    let close = tokio::task::spawn_blocking(move || closing.store.close());
+    if tokio::time::timeout(CLOSE_LIMIT, close).await.is_err() {
+        tracing::warn!("a forward pass that nobody waits for was cut off");
     }
 }

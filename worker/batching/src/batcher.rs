@@ -89,10 +89,7 @@ impl<T: Cancel> Batcher<T> {
         if ticket.deadline.is_some_and(|deadline| deadline <= now) {
             return Err(Refused { refusal: Refusal::Deadline, ticket });
         }
-        if !self.fits(ticket.rows) {
-            self.sweep(now);
-        }
-        if !self.fits(ticket.rows) {
+        if !self.has_room(now, ticket.rows) {
             return Err(Refused { refusal: Refusal::QueueFull, ticket });
         }
         let due = self.due(now, ticket.deadline);
@@ -104,6 +101,11 @@ impl<T: Cancel> Batcher<T> {
             None => self.lines.entry(entry.ticket.shape.clone()).or_default().push(entry),
         }
         Ok(())
+    }
+
+    /// Whether not even a ticket of one row would be let in.
+    pub fn is_full(&mut self, now: Duration) -> bool {
+        !self.has_room(now, 1)
     }
 
     /// What a free lane does at `now`. With a zero [`Limits::max_delay`] it never has to wait while a live ticket
@@ -121,6 +123,14 @@ impl<T: Cancel> Batcher<T> {
 
     fn max_rows(&self) -> u32 {
         self.limits.max_batch_rows.max(1)
+    }
+
+    /// Whether so many rows fit, if need be after dead tickets were swept out.
+    fn has_room(&mut self, now: Duration, rows: u32) -> bool {
+        self.fits(rows) || {
+            self.sweep(now);
+            self.fits(rows)
+        }
     }
 
     fn fits(&self, rows: u32) -> bool {

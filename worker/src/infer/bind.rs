@@ -74,7 +74,7 @@ fn slots(spec: &ModelSpec, given: Vec<Tensor>) -> Result<Vec<Tensor>, OipError> 
     }
     let missing = spec.inputs.iter().zip(&slots).find(|(_, slot)| slot.is_none());
     if let Some((expected, _)) = missing {
-        return Err(bad(format!("input '{}' is missing: {}", expected.name, wanted(spec, expected))));
+        return Err(bad(format!("input '{}' is missing: {}", expected.name, wanted(expected))));
     }
     Ok(slots.into_iter().flatten().collect())
 }
@@ -86,7 +86,7 @@ fn check_tensor(spec: &ModelSpec, expected: &TensorSpec, given: &Tensor) -> Resu
     let shape_fits = expected.shape.len() == given.shape.len()
         && expected.shape.iter().zip(&given.shape).enumerate().all(fits);
     if given.datatype != expected.datatype || !shape_fits {
-        let (name, want) = (&expected.name, wanted(spec, expected));
+        let (name, want) = (&expected.name, wanted(expected));
         let (datatype, shape) = (given.datatype, dimensions(&given.shape));
         return Err(bad(format!("input '{name}' is {datatype} {shape}: {want}")));
     }
@@ -151,11 +151,10 @@ fn timeout(parameters: &Parameters) -> Result<Option<Duration>, OipError> {
     }
 }
 
-/// What an input must be, for a message.
-fn wanted(spec: &ModelSpec, expected: &TensorSpec) -> String {
+/// What an input must be, for a message, in the words of the model's metadata: `expected FP32 [-1,3,8]`.
+fn wanted(expected: &TensorSpec) -> String {
     let dims: Vec<_> = expected.shape.iter().map(ToString::to_string).collect();
-    let free = if spec.batched { " (-1: rows first, else any size)" } else { "" };
-    format!("expected {} [{}]{free}", expected.datatype, dims.join(","))
+    format!("expected {} [{}]", expected.datatype, dims.join(","))
 }
 
 fn dimensions(shape: &[u64]) -> String {

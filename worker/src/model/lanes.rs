@@ -129,7 +129,13 @@ impl Lanes {
     /// Whether a request would be refused now for want of room, whatever its size.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.queued_rows() >= self.shared.max_queued_rows
+        // Without the lock while there is room, which is nearly always.
+        self.queued_rows() >= self.shared.max_queued_rows && {
+            let mut queue = self.shared.queue.lock();
+            let is_full = queue.batcher.is_full(self.shared.clock.now());
+            self.shared.queued_rows.store(queue.batcher.queued_rows(), Ordering::Relaxed);
+            is_full
+        }
     }
 
     /// Queues a request.

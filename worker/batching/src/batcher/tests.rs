@@ -211,6 +211,17 @@ fn a_full_queue_makes_room_from_tickets_that_nobody_waits_for() {
 }
 
 #[test]
+fn a_queue_is_full_only_while_somebody_waits_in_it() {
+    let gone = plain("gone", 1);
+    let flag = Rc::clone(&gone.payload.gone);
+    let mut batcher = with(Limits { max_queued_rows: 1, ..LIMITS }, vec![gone]);
+    assert!(batcher.is_full(ms(0)));
+    flag.set(true);
+    assert!(!batcher.is_full(ms(1)));
+    assert_eq!(batcher.queued_rows(), 0);
+}
+
+#[test]
 fn a_deadline_that_has_passed_is_refused_at_the_door() {
     let mut batcher = Batcher::new(LIMITS);
     let refused = batcher.admit(ms(7), ticket("late", 1, &[], Some(ms(7)))).unwrap_err();

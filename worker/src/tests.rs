@@ -1,0 +1,13 @@
+//! The worker as its clients and gateways see it: over TCP, from the listener to the answer.
+
+#[cfg(feature = "torch")]
+pub(crate) mod archive;
+mod bad_input;
+mod connections;
+pub(crate) mod fixture;
+mod gateway_contract;
+mod metadata;
+mod overload;
+mod stopping;
+#[cfg(feature = "torch")]
+mod torch_models;

@@ -1,0 +1,86 @@
+//! What only gateways may see and say.
+
+use http::Request;
+
+use super::fixture::{ECHO_ROW, Repository, Running};
+
+/// Loopback is not trusted here; a token is.
+const STRANGERS: &str = "[gateway]\ntrusted = [\"10.0.0.0/8\"]";
+
+async fn with_token() -> Running {
+    let repository = Repository::echo();
+    std::fs::write(repository.path().join("token"), "s3cret").unwrap();
+    Running::with(repository, &format!("{STRANGERS}\ntoken = {{ file = \"token\" }}")).await
+}
+
+#[tokio::test]
+async fn a_trusted_peer_gets_the_load_report() {
+    let running = Running::start(Repository::echo()).await;
+    running.assert_serves().await;
+    let first = running.get("/v2/load").await.json();
+    assert_eq!((&first["format"], &first["worker"]), (&1.into(), &"w-1".into()));
+    assert_eq!((&first["epoch"], &first["seq"], &first["accepting"]), (&7.into(), &1.into(), &true.into()));
+    assert_eq!(first["devices"][0]["name"], "cpu");
+    assert!(first["devices"][0]["free"].as_u64() <= first["devices"][0]["total"].as_u64());
+    let model = &first["models"][0];
+    let expected = serde_json::json!({
+        "id": 1, "model": "echo", "version": 1, "state": "serving", "device": 0, "size": 0,
+        "max_batch_size": 4, "queued": 0, "in_flight": 0, "arrivals": 1,
+    });
+    assert_eq!(model, &expected);
+    assert_eq!(running.get("/v2/load?since=1").await.json()["seq"], 2);
+}
+
+#[tokio::test]
+async fn a_stranger_gets_no_report_and_its_internal_headers_count_for_nothing() {
+    let running = Running::with(Repository::echo(), STRANGERS).await;
+    let load = running.get("/v2/load").await;
+    assert_eq!((load.status, load.header("weir-reason")), (403, "forbidden"));
+    let request = Request::post("/v2/models/echo/infer").header("weir-deadline-us", "0");
+    assert_eq!(running.send(request, ECHO_ROW).await.status, 200);
+    running.stop();
+    let reply = running.post("/v2/models/echo/infer", ECHO_ROW).await;
+    assert_eq!((reply.status, reply.header("weir-refused")), (503, ""));
+}
+
+#[tokio::test]
+async fn the_shared_token_makes_a_stranger_a_gateway() {
+    let running = with_token().await;
+    for (token, status) in [("s3cret", 200), ("s3creT", 403), ("s3cret1", 403), ("", 403)] {
+        let reply = running.send(Request::get("/v2/load").header("weir-token", token), "").await;
+        assert_eq!(reply.status, status, "{token}");
+    }
+}
+
+#[tokio::test]
+async fn a_deadline_that_has_passed_is_a_refusal_with_504() {
+    let running = Running::start(Repository::echo()).await;
+    for (header, value) in [("weir-deadline-us", "0"), ("x-timeout-ms", "0")] {
+        let reply =
+            running.send(Request::post("/v2/models/echo/infer").header(header, value), ECHO_ROW).await;
+        assert_eq!((reply.status, reply.header("weir-refused")), (504, "deadline"), "{header}");
+        assert_eq!(reply.header("retry-after"), "", "there is nothing to retry for");
+    }
+    running.assert_serves().await;
+}
+
+#[tokio::test]
+async fn metrics_count_every_outcome() {
+    let running = Running::start(Repository::echo()).await;
+    running.assert_serves().await;
+    running.post("/v2/models/echo/infer", "{}").await;
+    running.post("/v2/models/none/infer", "{}").await;
+    let reply = running.get("/metrics").await;
+    assert_eq!(reply.header("content-type"), "text/plain; version=0.0.4");
+    let text = String::from_utf8(reply.body.to_vec()).unwrap();
+    for line in [
+        r#"weir_worker_requests_total{model="echo",version="1",outcome="ok"} 1"#,
+        r#"weir_worker_requests_total{model="echo",version="1",outcome="bad-request"} 1"#,
+        r#"weir_worker_requests_total{model="",version="",outcome="model-not-found"} 1"#,
+        r#"weir_worker_model_state{model="echo",version="1",state="serving"} 1"#,
+        r#"weir_worker_batch_seconds_count{model="echo",version="1"} 1"#,
+        r#"weir_worker_in_flight{model="echo",version="1"} 0"#,
+    ] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+}

@@ -1,0 +1,100 @@
+//! More than the worker can take: every refusal is told at once, and nothing that was accepted is lost.
+
+use std::time::Duration;
+
+use http::Request;
+use weir_batching::Limits;
+
+use super::fixture::{ECHO_ROW, Running};
+
+const LIMITS: Limits = Limits { max_batch_rows: 4, max_delay: Duration::ZERO, max_queued_rows: 2 };
+
+/// Two rows of `echo`.
+const TWO_ROWS: &str = r#"{"inputs":[{"name":"x","shape":[2,2],"datatype":"FP32","data":[1,2,3,4]}]}"#;
+
+#[tokio::test]
+async fn a_full_queue_refuses_and_what_is_queued_is_served() {
+    let (running, gate) = Running::gated("", LIMITS).await;
+    let send = |body: &'static str| {
+        let address = running.connect();
+        async move { address.await.post("/v2/models/echo/infer", body).await }
+    };
+    let mut connection = running.connect().await;
+    let first = running.spawn(async move { connection.post("/v2/models/echo/infer", ECHO_ROW).await });
+    gate.entered().await;
+    let mut connection = running.connect().await;
+    let second = running.spawn(async move { connection.post("/v2/models/echo/infer", ECHO_ROW).await });
+    running.queued(1).await;
+    let refused = send(TWO_ROWS).await;
+    assert_eq!((refused.status, refused.header("weir-reason")), (503, "queue-full"));
+    assert_eq!((refused.header("weir-refused"), refused.header("retry-after")), ("queue-full", "1"));
+    let mut connection = running.connect().await;
+    let third = running.spawn(async move { connection.post("/v2/models/echo/infer", ECHO_ROW).await });
+    running.queued(2).await;
+    assert_eq!(
+        send("this is not even read").await.status,
+        503,
+        "a full queue refuses before the body is read"
+    );
+    gate.open(2);
+    for reply in [first, second, third] {
+        assert_eq!(reply.await.unwrap().status, 200);
+    }
+}
+
+#[tokio::test]
+async fn the_limit_of_requests_in_flight_refuses_the_next_one() {
+    let (running, gate) = Running::gated("[limits]\nin_flight = 1", LIMITS).await;
+    let mut connection = running.connect().await;
+    let first = running.spawn(async move { connection.post("/v2/models/echo/infer", ECHO_ROW).await });
+    gate.entered().await;
+    let refused = running.post("/v2/models/echo/infer", ECHO_ROW).await;
+    assert_eq!((refused.status, refused.header("weir-refused")), (503, "queue-full"));
+    gate.open(2);
+    assert_eq!(first.await.unwrap().status, 200);
+    running.in_flight(0).await;
+    running.assert_serves().await;
+}
+
+#[tokio::test]
+async fn a_request_whose_deadline_passes_is_answered_although_the_lane_is_busy() {
+    let (running, gate) = Running::gated("", LIMITS).await;
+    let mut connection = running.connect().await;
+    let first = running.spawn(async move { connection.post("/v2/models/echo/infer", ECHO_ROW).await });
+    gate.entered().await;
+    for (name, value, body) in [
+        ("weir-deadline-us", "2000", ECHO_ROW.to_owned()),
+        ("x-timeout-ms", "2", ECHO_ROW.to_owned()),
+        ("x-timeout-ms", "60000", ECHO_ROW.replacen('{', r#"{"parameters":{"timeout":2000},"#, 1)),
+    ] {
+        let late = running.send(Request::post("/v2/models/echo/infer").header(name, value), body).await;
+        assert_eq!((late.status, late.header("weir-reason")), (504, "deadline"));
+    }
+    gate.open(1);
+    assert_eq!(first.await.unwrap().status, 200);
+    let text = String::from_utf8(running.get("/metrics").await.body.to_vec()).unwrap();
+    assert!(text.contains(r#"weir_worker_forward_seconds_count{model="echo",version="1"} 1"#), "{text}");
+}
+
+#[tokio::test]
+async fn requests_that_wait_together_run_together() {
+    let limits = Limits { max_queued_rows: 64, ..LIMITS };
+    let (running, gate) = Running::gated("", limits).await;
+    let mut replies = Vec::new();
+    for queued in 0..5 {
+        let mut connection = running.connect().await;
+        replies.push(running.spawn(async move { connection.post("/v2/models/echo/infer", ECHO_ROW).await }));
+        if queued == 0 {
+            gate.entered().await;
+        } else {
+            running.queued(queued).await;
+        }
+    }
+    gate.open(2);
+    for reply in replies {
+        assert_eq!(reply.await.unwrap().json()["outputs"][0]["data"], serde_json::json!([1.5, -2.0]));
+    }
+    let text = String::from_utf8(running.get("/metrics").await.body.to_vec()).unwrap();
+    assert!(text.contains(r#"weir_worker_batch_rows_sum{model="echo",version="1"} 5"#), "{text}");
+    assert!(text.contains(r#"weir_worker_batch_rows_count{model="echo",version="1"} 2"#), "{text}");
+}
