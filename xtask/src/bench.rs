@@ -41,7 +41,7 @@ const BENCHES: [Bench; 3] = [
         profile: "release",
         steps: &[
             &["build", "--release", "-p", "weir-gateway", "-p", "weir-worker"],
-            &["run", "--release", "-p", "weir-tests", "--bin", "reload", "--"],
+            &["run", "--release", "-p", "weir-tests", "--bin", "bench-reload", "--"],
         ],
     },
 ];
