@@ -2,7 +2,10 @@
 
 use std::{
     convert::Infallible,
-    sync::atomic::{AtomicU64, Ordering::SeqCst},
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
     time::Duration,
 };
 
@@ -11,7 +14,6 @@ use http::{Request, Response};
 use http_body_util::Full;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
-use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use weir_config::gateway::Secret;
 use weir_protocol::{Lifecycle, headers};
@@ -97,7 +99,7 @@ async fn the_token_and_the_host_of_the_file_go_with_every_probe() {
     let keep = Arc::clone(&seen);
     let script = move |turn, request: &Request<Incoming>| {
         let text = |name: &str| request.headers().get(name).map(|v| v.to_str().unwrap().to_owned());
-        *keep.lock() = Some((request.uri().path().to_owned(), text(headers::TOKEN), text("host")));
+        *keep.lock().unwrap() = Some((request.uri().path().to_owned(), text(headers::TOKEN), text("host")));
         reported(turn, Lifecycle::Serving)
     };
     let worker = Worker::start(Arc::new(script)).await;
@@ -105,7 +107,7 @@ async fn the_token_and_the_host_of_the_file_go_with_every_probe() {
     let fetch = Fetch::new(worker.address);
     fetch.report(Some("worker.example:9"), Some(&token), Duration::from_secs(10)).await.unwrap();
     let expected = ("/v2/load".to_owned(), Some("s3cret".to_owned()), Some("worker.example:9".to_owned()));
-    assert_eq!(seen.lock().take(), Some(expected));
+    assert_eq!(seen.lock().unwrap().take(), Some(expected));
 }
 
 #[tokio::test]
