@@ -1,4 +1,5 @@
-//! Time of the two decisions on every request's way: what a name means, and which replica serves.
+//! Time of the two decisions on every request's way, what a name means and which replica serves, and of building
+//! the directory that they read.
 //!
 //! `cargo bench -p weir-routing`. Fleets have weights 1 to 4; a picked request is finished at once.
 
@@ -10,14 +11,14 @@ mod fleet;
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use weir_routing::{Ask, Labels, Policy};
+use weir_routing::{Ask, Directory, Labels, Policy};
 
 fn pick(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("pick");
     for workers in [10, 1_000] {
         let directory = fleet::fleet(workers, 1);
         let labels = Labels::new();
-        let (_, pool) = directory.resolve(&fleet::model(0), None, &labels).unwrap();
+        let pool = fleet::pool(&directory, &fleet::model(0));
         for policy in Policy::ALL {
             group.bench_function(BenchmarkId::new(policy.name(), workers), |bench| {
                 let mut random = 0;
@@ -43,5 +44,17 @@ fn resolve(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, pick, resolve);
+fn build(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("build");
+    for workers in [10, 1_000] {
+        let (members, settings) = (fleet::members(workers, 10), fleet::settings());
+        let previous = Directory::build(&Directory::default(), &members, &settings);
+        group.bench_function(BenchmarkId::new("10 models on workers", workers), |bench| {
+            bench.iter(|| Directory::build(black_box(&previous), &members, &settings));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, pick, resolve, build);
 criterion_main!(benches);

@@ -97,18 +97,24 @@ mod tests {
     }
 
     #[test]
-    fn threads_never_exceed_the_limit_and_leave_nothing_counted() {
-        const LIMIT: usize = 3;
-        let admission = Admission::new(LIMIT);
+    fn a_request_that_is_turned_away_is_at_no_moment_counted() {
+        let admission = Admission::new(1);
+        let _held = admission.admit().unwrap();
+        std::thread::scope(|scope| {
+            let knocking = scope.spawn(|| (0..1_000_000).all(|_| admission.admit().is_none()));
+            while !knocking.is_finished() {
+                assert_eq!(admission.in_flight(), 1);
+            }
+            assert!(knocking.join().unwrap());
+        });
+    }
+
+    #[test]
+    fn threads_that_come_and_go_leave_nothing_counted() {
+        let admission = Admission::new(3);
         std::thread::scope(|scope| {
             for _ in 0..4 {
-                scope.spawn(|| {
-                    for _ in 0..20_000 {
-                        let permit = admission.admit();
-                        assert!(admission.in_flight() <= LIMIT);
-                        drop(permit);
-                    }
-                });
+                scope.spawn(|| (0..20_000).for_each(|_| drop(admission.admit())));
             }
         });
         assert_eq!(admission.in_flight(), 0);

@@ -18,6 +18,7 @@ pub mod replica;
 pub mod route;
 
 #[cfg(test)]
+#[path = "../tests/support/fixture.rs"]
 mod fixture;
 
 pub use admission::{Admission, Permit};

@@ -79,8 +79,8 @@ fn a_request_from_admission_to_its_end_allocates_nothing() {
 #[test]
 fn a_pick_that_finds_nothing_allocates_nothing() {
     let directory = fleet::fleet(10, 1);
-    let (model, labels) = (fleet::model(0), Labels::from([("tier".into(), "gold".into())]));
-    let (_, pool) = directory.resolve(&model, None, &labels).unwrap();
+    let labels = Labels::from([("tier".into(), "gold".into())]);
+    let pool = fleet::pool(&directory, &fleet::model(0));
     for policy in Policy::ALL {
         let calls = allocator_calls(|| {
             let excluded = pool.pick(&Ask { policy, labels: &labels, tried: &[], random: 1 }).unwrap_err();

@@ -2,11 +2,12 @@
 //!
 //! Counts are made visible by holding leases across rebuilds.
 
+use proptest::prelude::*;
 use weir_protocol::Lifecycle::{Absent, Failed, Loading, Serving};
 
 use super::*;
 use crate::{
-    EndpointSpec, Exclusion, Health, Lease,
+    EndpointSpec, Exclusion, Health, Lease, ReplicaLive,
     fixture::{
         MODEL, ask, healthy, id, labels, name, pool, reported, serving, settings, silent, spec, version,
     },
@@ -147,7 +148,7 @@ fn counts_start_anew_for_a_worker_at_another_address() {
     let moved = || EndpointSpec { address: ([127, 0, 0, 1], 9001).into(), ..spec("a") };
     let second = serving(&first, &[healthy(moved())]);
     assert_eq!(pool(&second).replicas[0].live.in_flight(), 0);
-    // Its models stay known although the new address has said nothing yet; nothing is sent there before it has.
+    // Its models stay known although the new address has said nothing yet; nothing is sent there until it has.
     let unprobed = Arc::new(Endpoint::new(moved()));
     let third = Directory::build(&first, &[silent(&unprobed, false)], &settings());
     assert_eq!(pool(&third).replicas[0].live.in_flight(), 0);
@@ -222,4 +223,65 @@ fn eligible_counts_workers_that_carry_the_labels_and_may_serve() {
     assert_eq!((pool(&directory).eligible(&Labels::new()), pool(&directory).eligible(&gold)), (3, 2));
     endpoints[0].live.set_accepting(false);
     assert_eq!((pool(&directory).eligible(&Labels::new()), pool(&directory).eligible(&gold)), (2, 1));
+}
+
+/// One worker in one step of a random story: not there, or at one of two ports with a report or without.
+type Scene = Option<(u16, Option<Vec<(&'static str, u64)>>)>;
+
+/// Where a replica is and the counts it has, by worker, model and version.
+type Known = BTreeMap<(WorkerId, ModelName, Version), (u16, Arc<ReplicaLive>)>;
+
+fn scene() -> impl Strategy<Value = Scene> {
+    let models = prop::sample::subsequence(vec![("a", 1), ("a", 2), ("b", 1)], 0..=3);
+    prop::option::weighted(0.8, (9000_u16..=9001, prop::option::weighted(0.7, models)))
+}
+
+fn known(directory: &Directory) -> Known {
+    let pools = directory.models().flat_map(|(_, model)| model.versions.values());
+    let replicas = pools.flat_map(|pool| &pool.replicas);
+    let entry = |replica: &Replica| {
+        let spec = &replica.endpoint.spec;
+        let key = (spec.id.clone(), replica.model.clone(), replica.version);
+        (key, (spec.address.port(), Arc::clone(&replica.live)))
+    };
+    replicas.map(entry).collect()
+}
+
+proptest! {
+    #[test]
+    fn every_rebuild_keeps_exactly_the_names_and_counts_that_it_should(
+        story in prop::collection::vec(prop::collection::vec(scene(), 4), 1..8),
+    ) {
+        let mut directory = Directory::default();
+        for step in story {
+            let before = known(&directory);
+            let mut expected: Vec<(WorkerId, ModelName, Version)> = Vec::new();
+            let mut members = Vec::new();
+            for (number, scene) in step.into_iter().enumerate() {
+                let Some((port, models)) = scene else { continue };
+                let worker = format!("w{number}");
+                let address = ([127, 0, 0, 1], port).into();
+                let endpoint = healthy(EndpointSpec { address, ..spec(&worker) });
+                match models {
+                    Some(models) => {
+                        expected.extend(models.iter().map(|(m, n)| (id(&worker), name(m), version(*n))));
+                        let serving: Vec<_> = models.iter().map(|(m, n)| (*m, *n, Serving)).collect();
+                        members.push(reported(&endpoint, &serving));
+                    }
+                    None => {
+                        expected.extend(before.keys().filter(|(on, ..)| on.as_str() == worker).cloned());
+                        members.push(silent(&endpoint, true));
+                    }
+                }
+            }
+            directory = Directory::build(&directory, &members, &settings());
+            let after = known(&directory);
+            prop_assert_eq!(after.keys().cloned().collect::<Vec<_>>(), expected);
+            for (key, (port, live)) in &after {
+                let kept = before.get(key).is_some_and(|(_, was)| Arc::ptr_eq(was, live));
+                let stayed = before.get(key).is_some_and(|(was, _)| was == port);
+                prop_assert_eq!(kept, stayed, "{:?}", key);
+            }
+        }
+    }
 }

@@ -140,7 +140,8 @@ proptest! {
         policy in prop::sample::select(Policy::ALL.to_vec()),
         random: u64,
     ) {
-        let endpoints: Vec<_> = workers.iter().enumerate().map(|(i, w)| w.endpoint(&format!("w{i:02}"))).collect();
+        let named = workers.iter().zip(0..).map(|(worker, number)| worker.endpoint(&format!("w{number:02}")));
+        let endpoints: Vec<_> = named.collect();
         let members: Vec<_> =
             endpoints.iter().zip(&workers).map(|(e, w)| reported(e, &[(MODEL, 1, w.state)])).collect();
         let directory = Directory::build(&Directory::default(), &members, &settings());

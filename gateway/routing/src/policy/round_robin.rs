@@ -27,10 +27,14 @@ struct Found<'a> {
 
 /// The replica whose next turn comes first; equals are drawn by weight.
 pub(super) fn choose<'a>(survey: &mut Survey<'a>, random: u64) -> Option<&'a Replica> {
+    choose_within(CLAIMS, survey, random)
+}
+
+fn choose_within<'a>(claims: u32, survey: &mut Survey<'a>, random: u64) -> Option<&'a Replica> {
     // Nobody's next turn lies before `now`. While the same replicas stay eligible this holds by itself. One that
     // was away, has just joined, or that fewer requests may use would else get every request until it caught up.
     let mut now = 0;
-    for _ in 0..CLAIMS {
+    for _ in 0..claims {
         let found = scan(survey, random, now)?;
         if found.next < found.latest {
             now = found.latest;

@@ -5,23 +5,38 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use weir_protocol::{Bytes, Lifecycle, LoadReport, ModelName, Version, WorkerId, load::ReplicaLoad};
-use weir_routing::{Directory, DirectorySettings, Endpoint, EndpointSpec, Health, Labels, Member, Policy};
+use weir_routing::{
+    Directory, DirectorySettings, Endpoint, EndpointSpec, Health, Labels, Member, Policy, Pool,
+};
 
 /// Name of the model with this number.
 pub(crate) fn model(number: usize) -> ModelName {
     format!("model-{number}").parse().unwrap()
 }
 
-/// A directory of healthy workers, weights 1 to 4 in turn, that all serve version 1 of every model.
+/// The directory of [`members`].
 pub(crate) fn fleet(workers: usize, models: usize) -> Directory {
-    let members: Vec<Member> = (0..workers).map(|number| member(number, models)).collect();
-    let settings = DirectorySettings {
+    Directory::build(&Directory::default(), &members(workers, models), &settings())
+}
+
+/// Healthy workers, weights 1 to 4 in turn, that all serve version 1 of every model.
+pub(crate) fn members(workers: usize, models: usize) -> Vec<Member> {
+    (0..workers).map(|number| member(number, models)).collect()
+}
+
+/// Every model that is reported.
+pub(crate) fn settings() -> DirectorySettings {
+    DirectorySettings {
         default_policy: Policy::LeastConnections,
         per_model: [].into(),
         listed_only: false,
         listed: [].into(),
-    };
-    Directory::build(&Directory::default(), &members, &settings)
+    }
+}
+
+/// The replicas of version 1 of `model`.
+pub(crate) fn pool<'a>(directory: &'a Directory, model: &ModelName) -> &'a Pool {
+    directory.resolve(model, None, &Labels::new()).unwrap().1
 }
 
 fn member(number: usize, models: usize) -> Member {

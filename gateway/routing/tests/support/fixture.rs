@@ -1,6 +1,6 @@
-//! Fleets for tests: endpoints, reports and directories in one line each.
+//! Fleets for the tests beside the code: endpoints, reports and directories in one line each.
 //!
-//! Compiled for tests only. Goes through [`Directory::build`] like the registry does, so that no test relies on a
+//! Part of the crate when it is compiled for tests. Goes through [`Directory::build`] like the registry does, so that no test relies on a
 //! pool that cannot exist.
 
 use std::{net::SocketAddr, sync::Arc};
