@@ -82,6 +82,3 @@ async fn connection(worker: Arc<Worker>, stream: TcpStream, address: SocketAddr,
         tracing::debug!(%address, %error, "a connection ended");
     }
 }
-
-#[cfg(test)]
-mod tests;

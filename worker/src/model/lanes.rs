@@ -17,6 +17,7 @@ use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 use weir_batching::{Batcher, Cancel, Limits, Refused, Ticket};
+use weir_protocol::Refusal;
 
 use self::lane::{Queue, Shared};
 use super::ModelSpec;
@@ -141,11 +142,14 @@ impl Lanes {
     /// Queues a request.
     ///
     /// # Errors
-    /// As [`Batcher::admit`]; the ticket comes back with its reply channel.
+    /// As [`Batcher::admit`], and [`Refusal::NotReady`] after [`Self::close`]; the ticket comes back.
     pub fn admit(&self, ticket: Ticket<Job>) -> Result<(), Refused<Job>> {
         let now = self.shared.clock.now();
         {
             let mut queue = self.shared.queue.lock();
+            if queue.closed {
+                return Err(Refused { refusal: Refusal::NotReady, ticket });
+            }
             let admitted = queue.batcher.admit(now, ticket);
             self.shared.queued_rows.store(queue.batcher.queued_rows(), Ordering::Relaxed);
             admitted?;
@@ -177,4 +181,4 @@ impl std::fmt::Debug for Lanes {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

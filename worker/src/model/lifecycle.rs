@@ -111,3 +111,53 @@ impl Event {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::lanes::tests::idle as test_lanes;
+
+    /// One state of each kind.
+    fn states() -> [State; 6] {
+        let lanes = Arc::new(test_lanes());
+        [
+            State::Absent,
+            State::Loading,
+            State::Warming,
+            State::Serving(Arc::clone(&lanes)),
+            State::Draining(lanes),
+            State::Failed("why".into()),
+        ]
+    }
+
+    #[test]
+    fn every_event_is_legal_from_its_sources_and_an_error_elsewhere() {
+        use Lifecycle::{Absent, Draining, Failed, Loading, Serving, Warming};
+        let lanes = Arc::new(test_lanes());
+        let table = || {
+            [
+                (Event::Load, &[Absent][..], Loading),
+                (Event::WarmUp, &[Loading], Warming),
+                (Event::Serve(Arc::clone(&lanes)), &[Warming], Serving),
+                (Event::Fail("x".to_owned()), &[Absent, Loading, Warming], Failed),
+                (Event::Drain, &[Serving], Draining),
+            ]
+        };
+        for state in states() {
+            for (event, sources, target) in table() {
+                let (before, name) = (state.lifecycle(), event.name());
+                let after = state.on(event).map(|state| state.lifecycle());
+                let legal = sources.contains(&before);
+                assert_eq!(after.ok(), legal.then_some(target), "{name} in {before:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_states_with_lanes_have_lanes_and_only_ends_of_loading_are_settled() {
+        let with_lanes: Vec<_> = states().iter().map(|state| state.lanes().is_some()).collect();
+        assert_eq!(with_lanes, [false, false, false, true, true, false]);
+        let settled: Vec<_> = states().iter().map(State::is_settled).collect();
+        assert_eq!(settled, [false, false, false, true, true, true]);
+    }
+}
