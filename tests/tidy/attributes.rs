@@ -21,7 +21,8 @@ pub(crate) fn expects(sources: &[Source]) -> Vec<String> {
 
 fn calls(sources: &[Source], method: &str) -> Vec<String> {
     let mut violations = Vec::new();
-    for source in sources {
+    // A bench that cannot go on may say so at once.
+    for source in sources.iter().filter(|source| !source.path.contains("/benches/")) {
         let lines = source.find(&[".", method, "("]).into_iter().filter(|line| !source.tests_at(*line));
         violations.extend(lines.map(|line| format!("{}:{line} .{method}(", source.path)));
     }

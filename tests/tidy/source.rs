@@ -21,6 +21,25 @@ pub(crate) struct Source {
     pub(crate) syntax: syn::File,
     /// Lines of items under `#[cfg(test)]`, first and last, from 1.
     test_lines: Vec<(usize, usize)>,
+    /// Files without their ending that are modules under `#[cfg(test)]`.
+    test_modules: Vec<String>,
+    /// Whether the whole file is test code.
+    test_file: bool,
+}
+
+/// A file whose module is declared under `#[cfg(test)]` is test code, and so is everything below it.
+fn mark_test_files(mut sources: Vec<Source>) -> Vec<Source> {
+    let modules: Vec<String> = sources.iter().flat_map(|source| source.test_modules.clone()).collect();
+    for source in &mut sources {
+        let below = |module: &String| {
+            source
+                .path
+                .strip_prefix(module.as_str())
+                .is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
+        };
+        source.test_file |= modules.iter().any(below);
+    }
+    sources
 }
 
 impl Tree {
@@ -39,7 +58,7 @@ impl Tree {
 
     /// The Rust files, parsed.
     pub(crate) fn sources(&self) -> Vec<Source> {
-        self.ending(".rs").map(|(path, text)| Source::parse(path, text)).collect()
+        mark_test_files(self.ending(".rs").map(|(path, text)| Source::parse(path, text)).collect())
     }
 
     /// `Cargo.toml` files as (path, text).
@@ -62,12 +81,24 @@ impl Source {
         let syntax = syn::parse_file(text).unwrap_or_else(|e| panic!("{path} is not Rust: {e}"));
         let mut tests = TestItems::default();
         tests.visit_file(&syntax);
-        Self { path: path.to_owned(), text: text.to_owned(), syntax, test_lines: tests.0 }
+        // Modules of a crate's root stand beside it, those of other files below them.
+        let stem = path.trim_end_matches(".rs");
+        let root = ["lib", "main"].iter().find_map(|name| stem.strip_suffix(name)?.strip_suffix('/'));
+        let folder = root.unwrap_or(stem);
+        Self {
+            path: path.to_owned(),
+            text: text.to_owned(),
+            syntax,
+            test_lines: tests.lines,
+            test_modules: tests.modules.iter().map(|name| format!("{folder}/{name}")).collect(),
+            // `tests.rs`, and anything in a `tests` folder, the tests crate included.
+            test_file: stem.split('/').any(|part| part == "tests"),
+        }
     }
 
-    /// Whether the whole file is test code: `tests.rs`, anything in a `tests` folder, and the tests crate.
+    /// Whether the whole file is test code.
     pub(crate) fn is_test(&self) -> bool {
-        self.path.ends_with("/tests.rs") || self.path.split('/').any(|part| part == "tests")
+        self.test_file
     }
 
     /// Whether a line is test code.
@@ -130,14 +161,19 @@ fn collect_runs(tokens: TokenStream, runs: &mut Vec<Vec<TokenTree>>) {
     runs.push(run);
 }
 
-/// First and last lines of the items under `#[cfg(test)]` or `#[test]`.
+/// Items under `#[cfg(test)]` or `#[test]`.
 #[derive(Default)]
-struct TestItems(Vec<(usize, usize)>);
+struct TestItems {
+    /// Their first and last lines.
+    lines: Vec<(usize, usize)>,
+    /// Names of those that are modules in a file of their own.
+    modules: Vec<String>,
+}
 
 impl TestItems {
     fn note(&mut self, attributes: &[Attribute], item: &impl Spanned) {
         if attributes.iter().any(is_test_attribute) {
-            self.0.push((item.span().start().line, item.span().end().line));
+            self.lines.push((item.span().start().line, item.span().end().line));
         }
     }
 }
@@ -151,6 +187,9 @@ fn is_test_attribute(attribute: &Attribute) -> bool {
 impl<'ast> Visit<'ast> for TestItems {
     fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
         self.note(&item.attrs, item);
+        if item.content.is_none() && item.attrs.iter().any(is_test_attribute) {
+            self.modules.push(item.ident.to_string());
+        }
         syn::visit::visit_item_mod(self, item);
     }
 
@@ -183,6 +222,24 @@ fn test_code_is_told_apart() {
     assert!(
         Source::parse("a/src/x/tests.rs", text).is_test() && Source::parse("tests/src/x.rs", text).is_test()
     );
+}
+
+#[test]
+fn a_module_that_is_declared_for_tests_is_test_code_with_all_below_it() {
+    let paths = [
+        "a/src/lib.rs",
+        "a/src/fixture.rs",
+        "a/src/fixture/part.rs",
+        "a/src/pool.rs",
+        "a/src/pool/fixture.rs",
+    ];
+    let text =
+        |path: &str| if path.ends_with("lib.rs") { "#[cfg(test)]\nmod fixture;\nmod pool;" } else { "" };
+    let sources = mark_test_files(paths.iter().map(|path| Source::parse(path, text(path))).collect());
+    let tests: Vec<_> =
+        sources.iter().filter(|source| source.is_test()).map(|source| source.path.as_str()).collect();
+    assert_eq!(tests, ["a/src/fixture.rs", "a/src/fixture/part.rs"]);
+    assert_eq!(Source::parse("a/src/pool.rs", "#[cfg(test)]\nmod x;").test_modules, ["a/src/pool/x"]);
 }
 
 #[test]
