@@ -46,7 +46,7 @@ pub(crate) fn install(workspace: &Workspace) -> Result<Clients> {
     text.hash(&mut hasher);
     let name = format!("clients-py3{minor}-{:016x}", hasher.finish());
     let folder = cache::provide(workspace.cache(), &name, Path::is_dir, |folder| {
-        println!("setup: fetching the Python clients, 110 MB, once for this user");
+        println!("setup: fetching the Python clients, 64 MB, once for this user");
         let mut install = command("python3", ["-m", "pip", "install", "--disable-pip-version-check"]);
         // It warns about the system's own packages, which a folder of one's own does not touch.
         install.env("PIP_ROOT_USER_ACTION", "ignore");
