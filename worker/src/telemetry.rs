@@ -56,7 +56,7 @@ names! {
     Refused = "weir_worker_refused_total",
     /// Histogram: time from admission until a lane took the request.
     Queue = "weir_worker_queue_seconds",
-    /// Histogram: time of a forward pass, tensors in and out excluded.
+    /// Histogram: time of a forward pass, the copies of its tensors in and out included.
     Forward = "weir_worker_forward_seconds",
     /// Histogram: time that a lane was busy with a batch, from taking it to its last answer. Its sum is the lanes'
     /// busy time.
