@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod bodies;
+#[cfg(test)]
 mod disconnect;
 #[cfg(test)]
 mod drain;
@@ -17,6 +19,8 @@ mod headers;
 mod kill;
 #[cfg(test)]
 mod load;
+#[cfg(test)]
+mod measure;
 #[cfg(test)]
 mod models;
 #[cfg(test)]
