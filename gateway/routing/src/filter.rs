@@ -37,20 +37,6 @@ impl Exclusion {
         Self::Tried,
         Self::Labels,
     ];
-
-    /// Name in explanations and logs.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::NotServing => "not-serving",
-            Self::Unhealthy => "unhealthy",
-            Self::NotYetProbed => "not-yet-probed",
-            Self::Draining => "draining",
-            Self::NotAccepting => "not-accepting",
-            Self::Tried => "tried",
-            Self::Labels => "labels",
-        }
-    }
 }
 
 /// How many replicas were excluded, by reason. `Copy` and of fixed size, so that a pick can return it for nothing.
