@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::Full;
 use serde_json::{Value, json};
-use weir_tests::{Chunks, Client, Fleet, Reply, Synthetic, WorkerSpec};
+use weir_tests::{Chunks, Client, Fleet, Reply, Synthetic, WorkerSpec, raw::RawConnection};
 
 use crate::load;
 
@@ -263,11 +263,29 @@ async fn bad_requests_are_refused_with_what_was_expected_and_harm_nobody_else() 
 async fn an_oversized_body_of_unstated_length_is_refused_too() {
     let mut fleet = fleet().await;
     for client in [fleet.worker("a").unwrap().client(), fleet.client()] {
-        let body = Chunks::of(vec![b' '; 64 << 10].into(), 32);
+        let body = Chunks::of(vec![b' '; 64 << 10].into(), 320);
         let request = Request::post("/v2/models/digits/infer").body(body).unwrap();
         let reply = client.send(request).await.unwrap();
         assert_eq!((reply.status, reply.header("weir-reason")), (413, "body-too-large"), "{reply}");
         reply.error().unwrap();
         assert_eq!(unwell(client).await, None);
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_the_gateway_refuses_leaves_its_connection_usable() {
+    let fleet = fleet().await;
+    let good = good().to_string();
+    let padded = format!("{good}{}", " ".repeat(100_000));
+    let mut connection = RawConnection::open(fleet.client().address()).await.unwrap();
+    for (model, body, status) in
+        [("nope", &padded, 404), ("digits", &good, 200), ("no%20name", &good, 400), ("digits", &padded, 200)]
+    {
+        let length = body.len();
+        let head =
+            format!("POST /v2/models/{model}/infer HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n");
+        connection.send(head + body).await.unwrap();
+        let reply = connection.reply().await.unwrap();
+        assert_eq!(reply.status, status, "{}{}", reply.head, String::from_utf8_lossy(&reply.body));
     }
 }

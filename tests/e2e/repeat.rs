@@ -2,16 +2,20 @@
 
 use std::time::Duration;
 
+use anyhow::ensure;
 use http::Request;
 use http_body_util::Full;
-use weir_tests::{Fault, FaultProxy, Fleet, FleetBuilder, Synthetic, WorkerSpec, infer};
+use tokio::task::JoinSet;
+use weir_tests::{Fault, FaultProxy, Fleet, Synthetic, WorkerSpec, eventually, infer};
 
 use crate::load;
 
 /// Probes so rare that only requests can find out that a worker is gone.
 const RARE_PROBES: &str = "interval = \"60s\"\ntimeout = \"10s\"";
 
-async fn with_fault_proxy(mut builder: FleetBuilder, width: usize) -> (Fleet, FaultProxy) {
+/// Workers a and b, the fault proxy before a.
+async fn with_fault_proxy(width: usize) -> (Fleet, FaultProxy) {
+    let mut builder = Fleet::builder().unwrap();
     builder.repository.add("m", &Synthetic { width, ..Synthetic::default() }).unwrap();
     let a = WorkerSpec::named("a").unwrap();
     let proxy = FaultProxy::before(a.listen).await.unwrap();
@@ -35,8 +39,8 @@ async fn an_attempt_that_cannot_connect_is_repeated() {
     toml.health = RARE_PROBES.to_owned();
     let generation = fleet.gateway.generation().await.unwrap();
     fleet.gateway.write(toml).unwrap();
-    weir_tests::eventually("rare probes", async || {
-        anyhow::ensure!(fleet.gateway.generation().await? > generation);
+    eventually("rare probes", async || {
+        ensure!(fleet.gateway.generation().await? > generation);
         Ok(())
     })
     .await
@@ -50,7 +54,7 @@ async fn an_attempt_that_cannot_connect_is_repeated() {
 
 #[tokio::test]
 async fn an_attempt_that_breaks_before_its_answer_is_repeated() {
-    let (fleet, proxy) = with_fault_proxy(Fleet::builder().unwrap(), 4).await;
+    let (fleet, proxy) = with_fault_proxy(4).await;
     for fault in [Fault::Reset, Fault::Close, Fault::CutAfter(0), Fault::CutAfter(20)] {
         let struck = proxy.struck();
         proxy.set(fault);
@@ -72,7 +76,7 @@ async fn an_attempt_that_breaks_before_its_answer_is_repeated() {
 
 #[tokio::test]
 async fn a_worker_that_stays_silent_costs_its_requests_no_more_than_their_deadline() {
-    let (fleet, proxy) = with_fault_proxy(Fleet::builder().unwrap(), 4).await;
+    let (fleet, proxy) = with_fault_proxy(4).await;
     proxy.set(Fault::Stall);
     let mut statuses = Vec::new();
     for _ in 0..4 {
@@ -88,7 +92,7 @@ async fn a_worker_that_stays_silent_costs_its_requests_no_more_than_their_deadli
 
 #[tokio::test]
 async fn an_answer_that_breaks_off_after_it_began_is_not_repeated_and_not_taken_for_whole() {
-    let (fleet, proxy) = with_fault_proxy(Fleet::builder().unwrap(), 10_000).await;
+    let (fleet, proxy) = with_fault_proxy(10_000).await;
     // Beyond any response head, within the body of ten thousand values.
     proxy.set(Fault::CutAfter(2_000));
     let (mut whole, mut broken) = (0, 0);
@@ -134,4 +138,34 @@ async fn a_refusal_is_repeated_where_there_is_room() {
     let refusals =
         weir_tests::metrics::value(fleet.gateway.admin(), "weir_gateway_refusals_total", &["queue-full"]);
     assert!(refusals.await.unwrap() > 0.0);
+}
+
+#[tokio::test]
+async fn a_request_that_outlives_a_rolling_restart_is_repeated_on_the_worker_that_came_back() {
+    let mut builder = Fleet::builder().unwrap();
+    builder.repository.add("m", &Synthetic::default()).unwrap();
+    let b = WorkerSpec::named("b").unwrap();
+    let proxy = FaultProxy::before(b.listen).await.unwrap();
+    builder.worker(WorkerSpec { at: proxy.address(), ..b });
+    builder.worker(WorkerSpec::named("a").unwrap());
+    let mut fleet = builder.start().await.unwrap();
+    let a = fleet.worker("a").unwrap().process();
+    a.terminate().unwrap();
+    a.ended().await.unwrap();
+    // Begins while only b is there, and stays with it.
+    proxy.set(Fault::Stall);
+    let (client, mut request) = (fleet.client(), JoinSet::new());
+    request.spawn(async move { client.post_json(&infer::path("m"), &infer::rows(1, 4)).await });
+    eventually("the request at b", async || {
+        ensure!(proxy.struck() == 1);
+        Ok(())
+    })
+    .await
+    .unwrap();
+    fleet.worker("a").unwrap().restart().unwrap();
+    fleet.worker("a").unwrap().ready().await.unwrap();
+    fleet.ready().await.unwrap();
+    proxy.cut_stalled();
+    let reply = request.join_next().await.unwrap().unwrap().unwrap();
+    assert_eq!((reply.status, reply.worker()), (200, "a"), "{reply}");
 }

@@ -14,6 +14,7 @@ use anyhow::Result;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::watch,
 };
 use tokio_util::task::TaskTracker;
 
@@ -44,6 +45,8 @@ struct Shared {
     worker: SocketAddr,
     fault: Mutex<Fault>,
     struck: AtomicU64,
+    /// Counts calls of [`FaultProxy::cut_stalled`].
+    cuts: watch::Sender<u64>,
 }
 
 impl FaultProxy {
@@ -53,7 +56,12 @@ impl FaultProxy {
     /// No port is free.
     pub async fn before(worker: SocketAddr) -> Result<Self> {
         let listener = TcpListener::bind(crate::port::free()?).await?;
-        let shared = Arc::new(Shared { worker, fault: Mutex::new(Fault::None), struck: AtomicU64::new(0) });
+        let shared = Arc::new(Shared {
+            worker,
+            fault: Mutex::new(Fault::None),
+            struck: AtomicU64::new(0),
+            cuts: watch::Sender::new(0),
+        });
         let proxy = Self { address: listener.local_addr()?, shared: shared.clone() };
         let tasks = TaskTracker::new();
         tasks.clone().spawn(async move {
@@ -79,6 +87,11 @@ impl FaultProxy {
         *self.shared.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
     }
 
+    /// Closes the connections of inferences that are stalled.
+    pub fn cut_stalled(&self) {
+        self.shared.cuts.send_modify(|cuts| *cuts += 1);
+    }
+
     /// How many inferences were broken.
     #[must_use]
     pub fn struck(&self) -> u64 {
@@ -99,9 +112,14 @@ impl Shared {
         client.set_nodelay(true)?;
         worker.set_nodelay(true)?;
         let (mut from_client, mut from_worker) = (vec![0; 65_536], vec![0; 65_536]);
-        let mut fault = Fault::None;
+        let (mut fault, mut cut) = (Fault::None, self.cuts.subscribe());
         loop {
             tokio::select! {
+                _ = cut.changed() => {
+                    if fault == Fault::Stall {
+                        return Ok(());
+                    }
+                }
                 read = client.read(&mut from_client) => {
                     let bytes = from_client.get(..read?).filter(|bytes| !bytes.is_empty());
                     let Some(bytes) = bytes else { return Ok(()) };

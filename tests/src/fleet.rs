@@ -3,7 +3,7 @@
 mod gateway;
 mod worker;
 
-use std::{fs, net::SocketAddr, path::PathBuf};
+use std::{fs, path::PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
@@ -13,7 +13,7 @@ pub use self::{
     gateway::{Gateway, GatewayToml},
     worker::{Worker, WorkerSpec},
 };
-use crate::{Client, Repository, Synthetic, eventually, port};
+use crate::{Client, Repository, Synthetic, eventually};
 
 /// A running fleet. Dropping it ends every process, and prints the end of their logs when the test fails.
 #[derive(Debug)]
@@ -143,12 +143,4 @@ fn replace(path: &PathBuf, text: &str) -> Result<()> {
     let draft = path.with_extension("draft");
     fs::write(&draft, text)?;
     Ok(fs::rename(draft, path)?)
-}
-
-/// An address that nobody listens on.
-///
-/// # Errors
-/// No port is free.
-pub fn deserted() -> Result<SocketAddr> {
-    port::free()
 }
