@@ -1,6 +1,12 @@
-//! Running other programs: shown before they start, checked after they end.
+//! Running other programs: shown before they start, checked after they end, and ended when xtask ends.
 
-use std::{ffi::OsStr, path::Path, process::Command};
+use std::{
+    ffi::OsStr,
+    io,
+    os::unix::process::CommandExt,
+    path::Path,
+    process::{Child, Command},
+};
 
 use anyhow::{Context, Result, bail};
 
@@ -34,11 +40,29 @@ pub(crate) fn shown(command: &Command) -> String {
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let text = shown(command);
     println!("$ {text}");
-    let status = command.status().with_context(|| format!("cannot start: {text}"))?;
+    let status = spawn(command).with_context(|| format!("cannot start: {text}"))?.wait()?;
     if !status.success() {
         bail!("failed with {status}: {text}");
     }
     Ok(())
+}
+
+/// Starts a child that the kernel kills when xtask ends, even when xtask is killed without a chance to clean up.
+/// Call it from the main thread: the kernel looks at the thread that started the child.
+///
+/// # Errors
+/// The program cannot be started.
+pub(crate) fn spawn(command: &mut Command) -> io::Result<Child> {
+    let parent = std::process::id().cast_signed();
+    let bind = move || {
+        // SAFETY: two system calls that take and return numbers.
+        let (bound, now) = unsafe { (libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL), libc::getppid()) };
+        // Another parent: xtask ended before the signal was asked for, so it will not come.
+        if bound == 0 && now == parent { Ok(()) } else { Err(io::ErrorKind::Interrupted.into()) }
+    };
+    // SAFETY: between fork and exec `bind` makes two system calls, takes no lock and allocates nothing.
+    unsafe { command.pre_exec(bind) };
+    command.spawn()
 }
 
 /// Standard output of a program, when it could start and ended with status 0.

@@ -10,8 +10,8 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::{MIN_ACCURACY, MODEL, fleet::Fleet, process::spawn_bound};
-use crate::{clock::wait_until, workspace::Workspace};
+use super::{MIN_ACCURACY, MODEL, fleet::Fleet};
+use crate::{clock::wait_until, command::spawn, workspace::Workspace};
 
 const REQUESTS: u64 = 6_000;
 /// Requests per second: ten seconds in all, which two cores carry with room to spare.
@@ -42,7 +42,7 @@ pub(super) fn run(workspace: &Workspace, fleet: &mut Fleet, interrupted: &Receiv
     load.args(["--rate", &RATE.to_string(), "--at", &format!("50%:kill -9 {pid}")]);
     println!("sending {REQUESTS} images at {RATE}/s; worker {victim} gets kill -9 midway");
     // Its progress bar is on standard error.
-    let mut child = spawn_bound(load.stdin(Stdio::null()).stdout(File::create(&file)?))
+    let mut child = spawn(load.stdin(Stdio::null()).stdout(File::create(&file)?))
         .context("cannot start weir-loadtest")?;
     let ended = wait_until("the load is through", LIMIT, interrupted, || Ok(child.try_wait()?.is_some()));
     if ended.is_err() {

@@ -2,13 +2,14 @@
 
 use std::{
     fs::{self, File},
-    io,
     os::unix::process::{CommandExt, ExitStatusExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
 use anyhow::{Context, Result, bail};
+
+use crate::command::spawn;
 
 /// Lines of a log that are shown when its process ended by itself.
 const LAST_LINES: usize = 15;
@@ -29,7 +30,8 @@ impl Process {
         let log = folder.join(format!("{name}.log"));
         let output = File::create(&log)?;
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
-        let child = spawn_bound(command).with_context(|| format!("cannot start {name}"))?;
+        // A group of its own, so that Ctrl-C reaches xtask alone, which then stops everything in order.
+        let child = spawn(command.process_group(0)).with_context(|| format!("cannot start {name}"))?;
         Ok(Self { name: name.to_owned(), child, log })
     }
 
@@ -77,19 +79,4 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Starts a child that the kernel kills when this thread ends: xtask may be killed without a chance to clean up.
-/// Call it from the main thread. The child gets a process group of its own, so that Ctrl-C reaches xtask alone.
-pub(super) fn spawn_bound(command: &mut Command) -> io::Result<Child> {
-    let parent = std::process::id().cast_signed();
-    let bind = move || {
-        // SAFETY: two system calls that take and return numbers.
-        let (bound, now) = unsafe { (libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL), libc::getppid()) };
-        // Another parent: xtask ended before the signal was asked for, so it will not come.
-        if bound == 0 && now == parent { Ok(()) } else { Err(io::ErrorKind::Interrupted.into()) }
-    };
-    // SAFETY: between fork and exec `bind` makes two system calls, takes no lock and allocates nothing.
-    unsafe { command.pre_exec(bind) };
-    command.process_group(0).spawn()
 }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 
 use super::results::{Format, Results};
 use crate::{
-    command::{cargo, command, shown},
+    command::{cargo, command, shown, spawn},
     setup::{self, Clients},
     workspace::Workspace,
 };
@@ -83,9 +83,7 @@ impl Runner {
             Prepared::Skipped(reason) => results.skip(reason),
             Prepared::Ready(mut program) => {
                 println!("$ {}", shown(&program));
-                let mut child = program
-                    .stdout(Stdio::piped())
-                    .spawn()
+                let mut child = spawn(program.stdout(Stdio::piped()))
                     .with_context(|| format!("cannot start: {}", shown(&program)))?;
                 let output = child.stdout.take().context("no output to read")?;
                 // Bytes and not lines: a test may print what is not UTF-8.
