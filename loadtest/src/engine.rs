@@ -74,12 +74,12 @@ pub struct Run {
     pacer: thread::JoinHandle<()>,
     stop: CancellationToken,
     tasks: TaskTracker,
-    begin: Instant,
 }
 
 #[derive(Debug)]
 struct Shared {
     plan: Plan,
+    begin: Instant,
     connections: Connections,
     permits: Arc<Semaphore>,
     tally: Mutex<Tally>,
@@ -104,9 +104,10 @@ impl Run {
             connections: Connections::to(plan.target.clone()),
             permits: Arc::new(Semaphore::new(plan.connections)),
             tally: Mutex::new(Tally::new()?),
+            begin: Instant::now(),
             plan,
         });
-        let (stop, tasks, begin) = (CancellationToken::new(), TaskTracker::new(), Instant::now());
+        let (stop, tasks, begin) = (CancellationToken::new(), TaskTracker::new(), shared.begin);
         let (to_dispatcher, from_pacer) = mpsc::channel(DUE_AHEAD);
         let (offsets, token) = (shared.plan.schedule.offsets(), stop.clone());
         let pacer = thread::Builder::new()
@@ -114,7 +115,7 @@ impl Run {
             .spawn(move || pace(offsets, begin, &to_dispatcher, &token))?;
         let (dispatched, due) = watch::channel(0);
         tasks.spawn(dispatch(shared.clone(), from_pacer, dispatched, tasks.clone()));
-        Ok(Self { shared, due, pacer, stop, tasks, begin })
+        Ok(Self { shared, due, pacer, stop, tasks })
     }
 
     /// How far the run is.
@@ -142,7 +143,7 @@ impl Run {
         self.tasks.close();
         self.tasks.wait().await;
         let due = *self.due.borrow();
-        Report::new(&self.shared.plan, due, self.begin.elapsed(), &self.shared.tally())
+        Report::new(&self.shared.plan, due, &self.shared.tally())
     }
 }
 
@@ -156,6 +157,10 @@ impl Shared {
     fn tally(&self) -> MutexGuard<'_, Tally> {
         // Counts stay usable whatever happened to another holder.
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn finish(&self, latency: Duration, outcome: Outcome) {
+        self.tally().finish(self.begin.elapsed(), latency, outcome);
     }
 
     async fn send(&self, due: Due) -> Outcome {
@@ -215,7 +220,7 @@ async fn dispatch(
             Ok(permit) => {
                 tasks.spawn(request(shared.clone(), due, permit));
             }
-            Err(_) => shared.tally().finish(Duration::ZERO, Outcome::NotSent),
+            Err(_) => shared.finish(Duration::ZERO, Outcome::NotSent),
         }
         dispatched.send_replace(due.index + 1);
     }
@@ -223,7 +228,7 @@ async fn dispatch(
 
 async fn request(shared: Arc<Shared>, due: Due, permit: OwnedSemaphorePermit) {
     let outcome = shared.send(due).await;
-    shared.tally().finish(due.at.elapsed(), outcome);
+    shared.finish(due.at.elapsed(), outcome);
     drop(permit);
 }
 

@@ -1,6 +1,6 @@
 //! What a run measured: one JSON object, or a table for people.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, fmt};
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -108,8 +108,8 @@ impl From<&Histogram<u64>> for Percentiles {
 impl Report {
     /// Sums up a run of which `requests` were due.
     #[must_use]
-    pub fn new(plan: &Plan, requests: u64, took: Duration, tally: &Tally) -> Self {
-        let seconds = took.as_secs_f64();
+    pub fn new(plan: &Plan, requests: u64, tally: &Tally) -> Self {
+        let seconds = tally.took.as_secs_f64();
         Self {
             url: plan.target.url(),
             path: plan.payload.call().path("infer"),

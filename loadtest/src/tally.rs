@@ -32,6 +32,8 @@ pub struct Tally {
     pub latency: Histogram<u64>,
     /// From the due time to the moment it was handed to a connection, in microseconds: what the client itself added.
     pub lag: Histogram<u64>,
+    /// From the start of the run to the latest outcome.
+    pub took: Duration,
     /// Requests whose outcome is known.
     pub finished: u64,
     /// Well-formed results.
@@ -66,6 +68,7 @@ impl Tally {
         Ok(Self {
             lag: latency.clone(),
             latency,
+            took: Duration::ZERO,
             finished: 0,
             ok: 0,
             not_sent: 0,
@@ -91,8 +94,9 @@ impl Tally {
         self.lag.saturating_record(micros(lag));
     }
 
-    /// Notes what became of a request, `latency` after its due time.
-    pub fn finish(&mut self, latency: Duration, outcome: Outcome) {
+    /// Notes what became of a request, `latency` after its due time and `took` after the start of the run.
+    pub fn finish(&mut self, took: Duration, latency: Duration, outcome: Outcome) {
+        self.took = took;
         self.finished += 1;
         let loss = match outcome {
             Outcome::Answered(Answer::Result { worker, rows, correct }) => {
@@ -157,7 +161,7 @@ mod tests {
             Outcome::Failed(Failure::Reset),
             Outcome::NotSent,
         ] {
-            tally.finish(Duration::from_millis(1), outcome);
+            tally.finish(Duration::ZERO, Duration::from_millis(1), outcome);
         }
         assert_eq!((tally.finished, tally.ok, tally.lost(), tally.latency.len()), (5, 1, 4, 1));
         assert_eq!((tally.not_sent, tally.malformed, tally.rows, tally.correct), (1, 1, 2, 1));
@@ -171,7 +175,7 @@ mod tests {
     fn names_from_the_server_cannot_grow_the_report_without_end() {
         let mut tally = Tally::new().unwrap();
         for index in 0..1_000 {
-            tally.finish(Duration::ZERO, answer(&index.to_string()));
+            tally.finish(Duration::ZERO, Duration::ZERO, answer(&index.to_string()));
         }
         assert_eq!((tally.workers.len(), tally.workers["other"]), (MAX_KEYS + 1, 1_000 - MAX_KEYS as u64));
     }
