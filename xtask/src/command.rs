@@ -23,6 +23,13 @@ pub(crate) fn cargo<A: AsRef<OsStr>>(root: &Path, arguments: impl IntoIterator<I
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let mut command = command(&cargo, arguments);
     command.current_dir(root);
+    // `cargo run` tells xtask about its package. Passed on, this would look like a change to build scripts that watch
+    // these variables (ring's does), and minutes of building would be repeated at each turn from cargo to xtask.
+    for (name, _) in std::env::vars_os() {
+        if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|of| name.to_string_lossy().starts_with(of)) {
+            command.env_remove(name);
+        }
+    }
     command
 }
 
@@ -69,4 +76,24 @@ pub(crate) fn spawn(command: &mut Command) -> io::Result<Child> {
 pub(crate) fn output_of(program: impl AsRef<OsStr>, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program).args(arguments).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cargo_is_told_nothing_about_the_package_xtask() {
+        assert!(std::env::var_os("CARGO_PKG_NAME").is_some(), "cargo says it to this test");
+        let command = cargo(Path::new("."), ["build"]);
+        let removed: Vec<_> = command.get_envs().filter(|(_, value)| value.is_none()).collect();
+        for name in ["CARGO_PKG_NAME", "CARGO_MANIFEST_DIR"] {
+            assert!(removed.iter().any(|(removed, _)| *removed == name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_command_is_shown_as_one_would_type_it() {
+        assert_eq!(shown(&command("/usr/bin/cc", ["-o", "x"])), "cc -o x");
+    }
 }
