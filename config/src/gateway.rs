@@ -147,7 +147,8 @@ pub struct Timeouts {
     pub connect: Duration,
     /// From a request's arrival to the end of its answer, when the client names no deadline; default 60 s.
     pub request: Duration,
-    /// Longest silence of a client while it sends its body, and of a worker between parts of an answer; default 30 s.
+    /// Longest silence of a client while it sends its body, and of a worker while it takes one; default 30 s. A worker
+    /// that computes may be silent for all of `request`.
     pub idle: Duration,
     /// For the whole body of a request that is held (up to `replay_bytes`); 408 after; default 30 s.
     pub body: Duration,

@@ -22,7 +22,6 @@ use pingora::{
     Error, ErrorSource, ErrorType, Result,
     http::{RequestHeader, ResponseHeader},
     modules::http::HttpModules,
-    protocols::Digest,
     proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session},
     upstreams::peer::HttpPeer,
 };
@@ -74,18 +73,6 @@ impl ProxyHttp for Proxy {
         })
     }
 
-    async fn connected_to_upstream(
-        &self,
-        _session: &mut Session,
-        _reused: bool,
-        _peer: &HttpPeer,
-        _fd: std::os::unix::io::RawFd,
-        _digest: Option<&Digest>,
-        ctx: &mut Context,
-    ) -> Result<()> {
-        local::check_still_wanted(ctx)
-    }
-
     async fn upstream_request_filter(
         &self,
         session: &mut Session,
@@ -121,6 +108,7 @@ impl ProxyHttp for Proxy {
             return Ok(());
         };
         self.registry.telemetry().record_attempt(AttemptOutcome::Refused(refusal));
+        ctx.snapshot = self.registry.snapshot_full();
         retry::after_refusal(session, ctx).map_or(Ok(()), Err)
     }
 
@@ -146,9 +134,11 @@ impl ProxyHttp for Proxy {
         error: Box<Error>,
     ) -> Box<Error> {
         self.registry.telemetry().record_attempt(AttemptOutcome::ConnectFailed);
-        if let Some(worker) = &ctx.attempts.last {
+        // A connect that the request's own deadline cut short says nothing about the worker.
+        if let Some(worker) = ctx.attempts.last.as_ref().filter(|_| !ctx.deadline.left().is_zero()) {
             self.registry.report_connect_failure(worker);
         }
+        ctx.snapshot = self.registry.snapshot_full();
         retry::after_connect_failure(session, ctx, error)
     }
 
@@ -163,6 +153,7 @@ impl ProxyHttp for Proxy {
         if ctx.attempts.next.is_none() && *error.esource() == ErrorSource::Upstream {
             self.registry.telemetry().record_attempt(retry::outcome(&error));
         }
+        ctx.snapshot = self.registry.snapshot_full();
         retry::after_break(session, ctx, error, reused)
     }
 

@@ -44,30 +44,56 @@ pub(super) struct Asked {
 /// for it. It also folds equal `Content-Length` fields into one meaning; another parser may not.
 pub(super) fn check_framing(session: &Session, limits: &Limits) -> Result<(), OipError> {
     let request = session.req_header();
-    let fields = &request.headers;
-    if fields.contains_key(header::TRANSFER_ENCODING) {
-        let raw = session.as_downstream().as_http1().map(|h1| h1.get_headers_raw_bytes());
-        if fields.get_all(header::TRANSFER_ENCODING).iter().count() > 1
-            || fields
-                .get(header::TRANSFER_ENCODING)
-                .is_none_or(|v| !v.as_bytes().eq_ignore_ascii_case(b"chunked"))
-        {
+    let header = Header::of(request);
+    if header.encodings > 0 {
+        if header.encodings > 1 || !header.chunked {
             return Err(ambiguous("send one Transfer-Encoding: chunked"));
         }
+        let raw = session.as_downstream().as_http1().map(|h1| h1.get_headers_raw_bytes());
         if raw.is_some_and(|raw| names_content_length(&raw)) {
             return Err(ambiguous("send Content-Length or Transfer-Encoding, not both"));
         }
     }
-    let mut lengths = fields.get_all(header::CONTENT_LENGTH).iter();
-    if let Some(first) = lengths.next()
-        && (lengths.next().is_some() || first.as_bytes().contains(&b','))
-    {
+    if header.lengths > 1 {
         return Err(ambiguous("send one Content-Length"));
     }
-    if request.version == HttpVersion::HTTP_11 && fields.get_all(header::HOST).iter().count() != 1 {
+    if request.version == HttpVersion::HTTP_11 && header.hosts != 1 {
         return Err(ambiguous("send one Host header"));
     }
-    check_header_size(request, limits)
+    check_header_size(&header, limits)
+}
+
+/// What framing and size depend on, gathered in one pass over the fields.
+#[derive(Default)]
+struct Header {
+    fields: usize,
+    bytes: usize,
+    hosts: usize,
+    /// Stated lengths; a list in one field counts as several.
+    lengths: usize,
+    encodings: usize,
+    chunked: bool,
+}
+
+impl Header {
+    fn of(request: &RequestHeader) -> Self {
+        // 12 = blanks, version and CRLF of the request line; 4 = ": " and CRLF of a field.
+        let line = request.method.as_str().len() + request.raw_path().len() + 12;
+        let mut header = Self { bytes: line, ..Self::default() };
+        for (name, value) in &request.headers {
+            header.fields += 1;
+            header.bytes += name.as_str().len() + value.len() + 4;
+            if *name == header::HOST {
+                header.hosts += 1;
+            } else if *name == header::CONTENT_LENGTH {
+                header.lengths += 1 + value.as_bytes().iter().filter(|b| **b == b',').count();
+            } else if *name == header::TRANSFER_ENCODING {
+                header.encodings += 1;
+                header.chunked = value.as_bytes().eq_ignore_ascii_case(b"chunked");
+            }
+        }
+        header
+    }
 }
 
 fn ambiguous(what: &str) -> OipError {
@@ -80,13 +106,8 @@ fn names_content_length(raw: &[u8]) -> bool {
         .any(|line| line.get(..NAME.len()).is_some_and(|n| n.eq_ignore_ascii_case(NAME)))
 }
 
-fn check_header_size(request: &RequestHeader, limits: &Limits) -> Result<(), OipError> {
-    // 4 = ": " and CRLF of one field; 12 = blanks, version and CRLF of the request line.
-    let fields: usize =
-        request.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    let line = request.method.as_str().len() + request.raw_path().len() + 12;
-    let count = request.headers.len();
-    if count <= limits.header_fields && fields + line <= limits.header_bytes.as_usize() {
+fn check_header_size(header: &Header, limits: &Limits) -> Result<(), OipError> {
+    if header.fields <= limits.header_fields && header.bytes <= limits.header_bytes.as_usize() {
         return Ok(());
     }
     let message = format!(

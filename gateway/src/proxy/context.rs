@@ -20,7 +20,8 @@ pub struct Context {
     pub(super) request_id: String,
     /// When the answer must be complete.
     pub(super) deadline: Deadline,
-    /// The configuration and fleet as they were when the request came: one view for all its attempts.
+    /// The configuration and fleet as one attempt sees them. Taken when the request came, and anew after an attempt
+    /// failed: a worker that was away then may be back, and the one that failed may be gone.
     pub(super) snapshot: Arc<Snapshot>,
     /// What it asks for, once understood.
     pub(super) asked: Option<Asked>,
@@ -71,7 +72,12 @@ pub(super) struct Deadline {
 impl Deadline {
     /// Time left, zero when passed.
     pub(super) fn left(&self) -> Duration {
-        self.at.saturating_duration_since(Instant::now())
+        self.left_at(Instant::now())
+    }
+
+    /// Time left at `now`, zero when passed.
+    pub(super) fn left_at(&self, now: Instant) -> Duration {
+        self.at.saturating_duration_since(now)
     }
 
     /// What to answer when it has passed.

@@ -149,15 +149,6 @@ fn model_ready(snapshot: &Snapshot, asked: &Asked, name: &ModelName) -> Result<A
     }
 }
 
-/// Ends an attempt whose deadline passed while it connected.
-pub(super) fn check_still_wanted(ctx: &mut Context) -> Result<()> {
-    if !ctx.deadline.left().is_zero() {
-        return Ok(());
-    }
-    ctx.failure = Some(ctx.deadline.missed());
-    Error::e_explain(ErrorType::InternalError, "the deadline passed while connecting")
-}
-
 /// Counts what passes through of a body whose length nobody stated; ends the request when it is above the limit.
 pub(super) fn count_body(ctx: &mut Context, chunk: Option<&Bytes>) -> Result<()> {
     ctx.body_sent += chunk.map_or(0, |chunk| chunk.len() as u64);

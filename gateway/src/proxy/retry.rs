@@ -41,7 +41,9 @@ pub(super) fn after_connect_failure(
     end_attempt(ctx);
     let again = next_attempt(session, ctx);
     if !again {
-        ctx.failure = Some(worker_failed(ctx, "could not be reached"));
+        let late = ctx.deadline.left().is_zero();
+        let failure = if late { ctx.deadline.missed() } else { worker_failed(ctx, "could not be reached") };
+        ctx.failure = Some(failure);
     }
     error.set_retry(again);
     error
