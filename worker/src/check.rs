@@ -70,3 +70,46 @@ fn table(lines: &[Line]) -> String {
     }
     table
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        device::Cpu,
+        tests::fixture::{ECHO, Repository},
+    };
+
+    fn check(repository: &Repository) -> Outcome {
+        let host = Host { cpu: Cpu::new(weir_protocol::Bytes::mib(1)), intra_op_threads: 1 };
+        run(repository.path(), &host).unwrap()
+    }
+
+    #[test]
+    fn a_good_repository_is_a_line_of_ok_for_each_version() {
+        let outcome = check(&Repository::new().with("a", ECHO, &[2, 10]).with("long-name", ECHO, &[1]));
+        let table = "MODEL      VERSION  RESULT\n\
+                     a          2        ok\na          10       ok\nlong-name  1        ok\n";
+        assert_eq!(outcome, Outcome { table: table.to_owned(), good: true });
+    }
+
+    #[test]
+    fn each_problem_is_told_and_one_is_enough() {
+        let broken = ECHO.replace("FP32", "FP99");
+        let torch =
+            ECHO.replace("backend = \"synthetic\"", "").split("[synthetic]").next().unwrap().to_owned();
+        let repository = Repository::new()
+            .with("broken", &broken, &[1])
+            .with("empty", ECHO, &[])
+            .with("gone", &torch, &[3])
+            .with("good", ECHO, &[1]);
+        let outcome = check(&repository);
+        assert!(!outcome.good);
+        let lines: Vec<_> = outcome.table.lines().collect();
+        assert!(lines[1].starts_with("broken  1        problem: ") && lines[1].contains("model.toml:6:12"));
+        // The second problem of the same file stands below the first.
+        assert!(lines[2].starts_with("                 ") && lines[2].contains("model.toml:10:12"));
+        assert_eq!(lines[3], "empty   -        problem: no version folder");
+        assert!(lines[4].starts_with("gone    3        problem: 3/model.pt is missing"), "{}", outcome.table);
+        assert_eq!(lines[5], "good    1        ok");
+    }
+}

@@ -118,10 +118,12 @@ fn serve(file: &Path) -> ExitCode {
 
 async fn run(config: WorkerConfig) -> std::io::Result<()> {
     let mut signals = Signals::new()?;
+    let open_files = device::raise_open_files_limit();
     let cpu = Cpu::new(config.cpu.memory.unwrap_or_else(memory));
+    let memory = cpu.total();
     let server = Server::bind(config, cpu, rand::random()).await?;
     let name = server.worker().config.worker.name.clone();
-    tracing::info!(worker = %name, address = %server.address()?, "listening");
+    tracing::info!(worker = %name, address = %server.address()?, %memory, open_files, "listening");
     server.load()?;
     let shutdown = server.worker().shutdown.clone();
     let mut running = std::pin::pin!(server.run());

@@ -6,10 +6,24 @@ use anyhow::Result;
 use tch::{CModule, Device, Kind, Tensor};
 use weir_worker::clock::Clock;
 
-use crate::models::{MAX_BATCH, Model};
+use crate::{
+    models::{MAX_BATCH, Model},
+    served::cpu_seconds,
+};
 
 /// How long a batch size is measured.
 const WINDOW: Duration = Duration::from_secs(4);
+
+/// The kernel's account of the calling thread.
+const THIS_THREAD: &str = "/proc/thread-self/stat";
+
+/// Rows that the bare forward does.
+pub(crate) struct Pace {
+    /// In a second.
+    pub(crate) per_second: f64,
+    /// In a second of CPU time: does not count waiting for a core.
+    pub(crate) per_cpu_second: f64,
+}
 
 /// A model in this process.
 pub(crate) struct Bare {
@@ -25,32 +39,35 @@ impl Bare {
         Ok(Self { module, row: model.input.1 })
     }
 
-    /// Rows per second at a batch size, between those of the two whole sizes around it.
-    pub(crate) fn rows_per_second(&self, batch: f64) -> Result<f64> {
-        let (mut below, mut share) = (0.0, 0.0);
+    /// The pace at a batch size, between those of the two whole sizes around it.
+    pub(crate) fn pace(&self, batch: f64) -> Result<Pace> {
+        let (mut wall, mut cpu, mut share) = (0.0, 0.0, 0.0);
         for rows in 1..=MAX_BATCH {
-            let distance = (batch - f64::from(rows)).abs();
-            if distance < 1.0 {
-                below += (1.0 - distance) * self.seconds(rows)?;
-                share += 1.0 - distance;
+            let part = 1.0 - (batch - f64::from(rows)).abs();
+            if part > 0.0 {
+                let (pass_wall, pass_cpu) = self.pass_seconds(rows)?;
+                wall += part * pass_wall;
+                cpu += part * pass_cpu;
+                share += part;
             }
         }
-        Ok(batch * share / below)
+        Ok(Pace { per_second: batch * share / wall, per_cpu_second: batch * share / cpu })
     }
 
-    /// Mean time of a forward pass of so many rows.
-    fn seconds(&self, rows: u32) -> Result<f64> {
+    /// Mean wall and CPU time of a forward pass of so many rows.
+    fn pass_seconds(&self, rows: u32) -> Result<(f64, f64)> {
         let _guard = tch::no_grad_guard();
         let shape: Vec<i64> = std::iter::once(i64::from(rows)).chain(self.row.iter().copied()).collect();
         let input = Tensor::full(&shape[..], 0.5, (Kind::Float, Device::Cpu));
         for _ in 0..3 {
             drop(self.module.forward_ts(&[&input])?);
         }
-        let (clock, mut passes) = (Clock::start(), 0_u32);
+        let (clock, cpu, mut passes) = (Clock::start(), cpu_seconds(THIS_THREAD)?, 0_u32);
         while clock.now() < WINDOW {
             drop(self.module.forward_ts(&[&input])?);
             passes += 1;
         }
-        Ok(clock.now().as_secs_f64() / f64::from(passes))
+        let passes = f64::from(passes);
+        Ok((clock.now().as_secs_f64() / passes, (cpu_seconds(THIS_THREAD)? - cpu) / passes))
     }
 }

@@ -15,6 +15,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 
 use crate::{
+    bare::Pace,
     models::Model,
     served::{Served, Window},
 };
@@ -57,8 +58,8 @@ fn main() -> Result<ExitCode> {
 struct Row {
     model: &'static str,
     saturated: Window,
-    /// Rows per second of the bare forward at the mean batch size.
-    bare_rows_per_second: f64,
+    /// The bare forward at the mean batch size.
+    bare: Pace,
     /// Mean of the worker's own time per request with a single client.
     overhead: Duration,
 }
@@ -69,15 +70,13 @@ async fn measure(model: &Model, window: Duration) -> Result<Row> {
     let alone = served.window(model, &one, SETTLE).await?;
     one.stop().await?;
     let bare = bare::Bare::load(model)?;
-    let full = f64::from(models::MAX_BATCH);
-    bare.rows_per_second(full)?;
     let load = load::Load::start(served.address, model, CONNECTIONS).await?;
     tokio::time::sleep(SETTLE).await;
     let saturated = served.window(model, &load, window).await?;
     load.stop().await?;
     drop(served);
-    let bare_rows_per_second = bare.rows_per_second(saturated.batch_rows())?;
-    Ok(Row { model: model.name, saturated, bare_rows_per_second, overhead: alone.overhead() })
+    let bare = bare.pace(saturated.batch_rows())?;
+    Ok(Row { model: model.name, saturated, bare, overhead: alone.overhead() })
 }
 
 /// The worker to measure: `WEIR_BIN_DIR` if it is set, else the one that cargo built beside this.
@@ -89,7 +88,12 @@ fn binary() -> Result<PathBuf> {
 
 impl Row {
     fn ratio(&self) -> f64 {
-        self.saturated.rows_per_second() / self.bare_rows_per_second
+        self.saturated.rows_per_second() / self.bare.per_second
+    }
+
+    /// As [`Self::ratio`], by CPU time of the thread that runs the forward: what it would be with a core to itself.
+    fn cpu_ratio(&self) -> f64 {
+        self.saturated.rows_per_lane_cpu_second() / self.bare.per_cpu_second
     }
 
     fn json(&self) -> serde_json::Value {
@@ -98,8 +102,9 @@ impl Row {
             "bench": "worker",
             "model": self.model,
             "requests_per_second": window.rows_per_second(),
-            "bare_rows_per_second": self.bare_rows_per_second,
+            "bare_rows_per_second": self.bare.per_second,
             "served_over_bare_ratio": self.ratio(),
+            "served_over_bare_cpu_ratio": self.cpu_ratio(),
             "batch_rows": window.batch_rows(),
             "forward_seconds": window.forward_seconds(),
             "lane_busy_ratio": window.lane_busy_ratio(),
@@ -112,19 +117,20 @@ impl Row {
 
 fn print_table(rows: &[Row]) {
     println!(
-        "| model | batch | forward ms | served rows/s | bare rows/s | served/bare | lane busy | CPU s/100k requests outside forward | overhead us, one client |"
+        "| model | batch | forward ms | served rows/s | bare rows/s | served/bare | by CPU time | lane busy | CPU s/100k requests outside forward | overhead us, one client |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|");
     for row in rows {
         let window = &row.saturated;
         println!(
-            "| {} | {:.1} | {:.3} | {:.0} | {:.0} | {:.3} | {:.1} % | {:.2} | {:.0} |",
+            "| {} | {:.1} | {:.3} | {:.0} | {:.0} | {:.3} | {:.3} | {:.1} % | {:.2} | {:.0} |",
             row.model,
             window.batch_rows(),
             window.forward_seconds() * 1e3,
             window.rows_per_second(),
-            row.bare_rows_per_second,
+            row.bare.per_second,
             row.ratio(),
+            row.cpu_ratio(),
             window.lane_busy_ratio() * 100.0,
             window.cpu_outside_forward(),
             row.overhead.as_secs_f64() * 1e6,

@@ -82,7 +82,7 @@ impl Served {
             forward: value("forward_seconds_sum")?,
             busy: value("batch_seconds_sum")?,
             overhead: (value("overhead_seconds_sum")?, value("overhead_seconds_count")?),
-            cpu: self.cpu(&format!("/proc/{}/stat", self.child.id()))?,
+            cpu: cpu_seconds(&format!("/proc/{}/stat", self.child.id()))?,
             lane_cpu: self.lane_cpu(&format!("{}-0", model.name))?,
         })
     }
@@ -92,20 +92,10 @@ impl Served {
         for thread in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
             let path = thread?.path();
             if fs::read_to_string(path.join("comm"))?.trim() == name {
-                return self.cpu(&path.join("stat").display().to_string());
+                return cpu_seconds(&path.join("stat").display().to_string());
             }
         }
         anyhow::bail!("the worker has no lane thread named {name}")
-    }
-
-    /// CPU seconds, user and system, from a `stat` file.
-    fn cpu(&self, file: &str) -> Result<f64> {
-        let text = fs::read_to_string(file)?;
-        // Fields 14 and 15; the name before them is in brackets and may hold spaces.
-        let fields = text.rsplit(") ").next().context("a stat file")?.split(' ');
-        let ticks: u32 = fields.skip(11).take(2).map(str::parse::<u32>).sum::<Result<_, _>>()?;
-        // Linux counts these in hundredths of a second for every program.
-        Ok(f64::from(ticks) / 100.0)
     }
 
     async fn get(&self, path: &str) -> Result<String> {
@@ -116,6 +106,16 @@ impl Served {
         stream.read_to_string(&mut answer).await?;
         Ok(answer)
     }
+}
+
+/// CPU seconds, user and system, from a `stat` file.
+pub(crate) fn cpu_seconds(file: &str) -> Result<f64> {
+    let text = fs::read_to_string(file)?;
+    // Fields 14 and 15; the name before them is in brackets and may hold spaces.
+    let fields = text.rsplit(") ").next().context("a stat file")?.split(' ');
+    let ticks: u32 = fields.skip(11).take(2).map(str::parse::<u32>).sum::<Result<_, _>>()?;
+    // Linux counts these in hundredths of a second for every program.
+    Ok(f64::from(ticks) / 100.0)
 }
 
 /// Reads the log until it tells the address.
@@ -166,6 +166,11 @@ impl Window {
     /// Rows answered per second; a request has one row.
     pub(crate) fn rows_per_second(&self) -> f64 {
         self.requests() / self.seconds()
+    }
+
+    /// Rows answered per second of CPU time of the lane's thread.
+    pub(crate) fn rows_per_lane_cpu_second(&self) -> f64 {
+        self.requests() / self.delta(|s| s.lane_cpu)
     }
 
     /// Mean rows of a batch.

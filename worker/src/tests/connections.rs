@@ -126,3 +126,27 @@ async fn an_answer_tells_the_clients_own_request_id() {
         assert_eq!(running.send(request, ECHO_ROW).await.header("x-request-id"), "abc-1");
     }
 }
+
+#[tokio::test]
+async fn a_client_that_begins_with_http2_is_served_on_one_connection() {
+    let running = Running::start(Repository::echo()).await;
+    let mut connection = running.connect_http2().await;
+    let post = |path: &str, body: &'static str| {
+        let request = Request::post(format!("http://test{path}"));
+        request.body(http_body_util::Full::new(body.into())).unwrap()
+    };
+    for (path, status) in
+        [("/v2/models/echo/infer", 200), ("/v2/models/none/infer", 404), ("/v2/models/echo/infer", 200)]
+    {
+        let reply = connection.send_request(post(path, ECHO_ROW)).await.unwrap();
+        assert_eq!(reply.status().as_u16(), status);
+    }
+    running.stop();
+    running.worker.shutdown.reached(crate::shutdown::Phase::Draining).await;
+    let reply = connection.send_request(post("/v2/models/echo/infer", ECHO_ROW)).await.unwrap();
+    assert_eq!(
+        (reply.status().as_u16(), reply.headers()["weir-refused"].to_str().unwrap()),
+        (503, "draining")
+    );
+    running.ended().await;
+}

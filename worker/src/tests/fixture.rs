@@ -60,6 +60,7 @@ impl Repository {
     }
 
     pub(crate) fn with(self, model: &str, toml: &str, versions: &[u64]) -> Self {
+        fs::create_dir_all(self.path().join(model)).unwrap();
         for version in versions {
             fs::create_dir_all(self.path().join(model).join(version.to_string())).unwrap();
         }
@@ -155,6 +156,14 @@ impl Running {
         let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
         self.tasks.spawn("client", async move { _ = connection.await });
         Connection(sender)
+    }
+
+    pub(crate) async fn connect_http2(&self) -> hyper::client::conn::http2::SendRequest<Full<Bytes>> {
+        let stream = TokioIo::new(TcpStream::connect(self.address).await.unwrap());
+        let (sender, connection) =
+            hyper::client::conn::http2::handshake(self.tasks.clone(), stream).await.unwrap();
+        self.tasks.spawn("client", async move { _ = connection.await });
+        sender
     }
 
     /// Runs a future beside the test.

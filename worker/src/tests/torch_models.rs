@@ -234,6 +234,32 @@ async fn requests_of_different_free_sizes_do_not_disturb_each_other() {
     }
 }
 
+#[tokio::test]
+async fn several_lanes_give_every_request_its_own_answer() {
+    let text = toml(&["x"], &["y"], "lanes = 3");
+    let repository = Repository::new().with("m", &text, &[1]);
+    save(&repository, "m/1", "x: Tensor", "Tensor", "return torch.mul(x, 2)");
+    let running = Running::start(repository).await;
+    let mut replies = Vec::new();
+    for client in 0..8 {
+        let mut connection = running.connect().await;
+        replies.push(running.spawn(async move {
+            for round in 0..20 {
+                let value = client * 100 + round;
+                let body = format!(
+                    r#"{{"inputs":[{{"name":"x","shape":[1,2],"datatype":"FP32","data":[{value},-{value}]}}]}}"#
+                );
+                let reply = connection.post("/v2/models/m/infer", body).await;
+                let (expected, value) = (&reply.json()["outputs"][0]["data"], f64::from(value));
+                assert_eq!(expected, &serde_json::json!([2.0 * value, -2.0 * value]));
+            }
+        }));
+    }
+    for reply in replies {
+        reply.await.unwrap();
+    }
+}
+
 fn host() -> crate::backend::Host {
     let cpu = crate::device::Cpu::new(weir_protocol::Bytes::mib(1 << 20));
     crate::backend::Host { cpu, intra_op_threads: 1 }
