@@ -6,10 +6,13 @@
 //! through the buffer, and [`Body::splice`] puts our copy in front of it (docs/adr/0001-body-replay.md).
 
 use std::{
+    future::{Future as _, poll_fn},
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -122,7 +125,12 @@ impl Body {
                 None => peek(session).await,
             }
         };
-        timeout(limits.within, reading).await.map_err(|_| BodyError::TooSlow)?
+        let mut reading = pin!(reading);
+        // A small body came with its header as a rule: it needs no timer.
+        match poll_fn(|cx| Poll::Ready(reading.as_mut().poll(cx))).await {
+            Poll::Ready(body) => body,
+            Poll::Pending => timeout(limits.within, reading).await.map_err(|_| BodyError::TooSlow)?,
+        }
     }
 
     /// Whether another attempt can be given the same bytes.

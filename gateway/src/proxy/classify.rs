@@ -12,7 +12,7 @@ use weir_protocol::{
     ModelName, OipError, Reason, Version, headers,
     rest::{RestCall, Target},
 };
-use weir_routing::{Labels, Policy, Unresolved};
+use weir_routing::{Exclusions, Labels, Policy, Unresolved};
 
 use crate::registry::Snapshot;
 
@@ -215,10 +215,16 @@ fn unresolved_error(model: &ModelName, version: Option<Version>, unresolved: &Un
 
 /// What to answer when a model is known and nothing can take the request.
 pub(super) fn not_ready(model: &ModelName) -> OipError {
-    OipError::new(
-        Reason::NotReady,
-        format!("model '{model}' is known, but no worker can serve it now; try again later"),
-    )
+    not_ready_because(model, &Exclusions::default())
+}
+
+/// The same, with how many workers were left out for which reason.
+pub(super) fn not_ready_because(model: &ModelName, excluded: &Exclusions) -> OipError {
+    let reasons: Vec<_> =
+        excluded.iter().map(|(reason, count)| format!("{count} {}", reason.name())).collect();
+    let why = if reasons.is_empty() { String::new() } else { format!(" (workers: {})", reasons.join(", ")) };
+    let message = format!("model '{model}' is known, but no worker can serve it now{why}; try again later");
+    OipError::new(Reason::NotReady, message)
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ pub(super) fn choose(ctx: &Context) -> Result<Lease, OipError> {
     };
     match pool.pick(&ask) {
         Ok((lease, _decision)) => Ok(lease),
-        Err(_excluded) => Err(classify::not_ready(&asked.model)),
+        Err(excluded) => Err(classify::not_ready_because(&asked.model, &excluded)),
     }
 }
 
@@ -85,7 +85,9 @@ pub(super) fn rewrite(session: &Session, request: &mut RequestHeader, ctx: &Cont
     strip_client_headers(session, request);
     request.insert_header(header::HOST, lease.endpoint().spec.authority.as_str())?;
     request.insert_header(headers::REQUEST_ID, ctx.request_id.as_str())?;
-    let left_us = u64::try_from(ctx.deadline.left().as_micros()).unwrap_or(u64::MAX);
+    let left =
+        ctx.attempts.started.map_or_else(|| ctx.deadline.left(), |started| ctx.deadline.left_at(started));
+    let left_us = u64::try_from(left.as_micros()).unwrap_or(u64::MAX);
     request.insert_header(headers::DEADLINE_US, left_us)?;
     if let Some(token) = &ctx.snapshot.config.gateway.worker_token {
         request.insert_header(headers::TOKEN, token.reveal())?;
