@@ -37,6 +37,20 @@ impl Exclusion {
         Self::Tried,
         Self::Labels,
     ];
+
+    /// The reason in a word or two, as answers and explanations show it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NotServing => "not serving",
+            Self::Unhealthy => "unhealthy",
+            Self::NotYetProbed => "not yet probed",
+            Self::Draining => "draining",
+            Self::NotAccepting => "not accepting",
+            Self::Tried => "tried",
+            Self::Labels => "without the labels",
+        }
+    }
 }
 
 /// How many replicas were excluded, by reason. `Copy` and of fixed size, so that a pick can return it for nothing.
