@@ -1,15 +1,12 @@
 //! Framing, limits and the client's own headers.
 
-use std::path::Path;
-
-use weir_config::GatewayConfig;
 use weir_protocol::Bytes;
 
 use super::{super::test_session::session, *};
+use crate::tests::{TWO_WORKERS, config};
 
 fn limits() -> Limits {
-    let text = "version = 1\n[[worker]]\nname = \"a\"\nurl = \"http://127.0.0.1:1\"\n";
-    GatewayConfig::parse(text, Path::new("gateway.toml")).unwrap().limits
+    config(TWO_WORKERS).limits.clone()
 }
 
 async fn framing(fields: &str) -> Result<(), Reason> {

@@ -1,15 +1,9 @@
 //! When an attempt is repeated, where, and what the client is told when it is not.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use pingora::ErrorType;
-use tokio_util::sync::CancellationToken;
-use weir_config::GatewayConfig;
-use weir_protocol::{
-    Bytes, Lifecycle, LoadReport,
-    load::{DeviceLoad, FORMAT, ReplicaLoad},
-    rest::RestCall,
-};
+use weir_protocol::{Lifecycle, rest::RestCall};
 
 use super::{
     super::{body::Body, classify, context::Deadline, test_session::session},
@@ -17,57 +11,28 @@ use super::{
 };
 use crate::{
     registry::{Event, Registry},
-    telemetry::Telemetry,
+    task::Tasks,
+    tests::{config, report, running},
 };
 
 const PATH: &str = "/v2/models/m/infer";
 
-fn report(worker: &WorkerId) -> Arc<LoadReport> {
-    let model = ReplicaLoad {
-        id: 1,
-        model: "m".parse().unwrap(),
-        version: "1".parse().unwrap(),
-        state: Lifecycle::Serving,
-        reason: None,
-        device: 0,
-        size: Bytes(0),
-        max_batch_size: 1,
-        queued: 0,
-        in_flight: 0,
-        arrivals: 0,
-    };
-    Arc::new(LoadReport {
-        format: FORMAT,
-        worker: worker.clone(),
-        epoch: 1,
-        seq: 1,
-        accepting: true,
-        devices: vec![DeviceLoad { id: 0, name: "cpu".into(), total: Bytes(1), free: Bytes(1) }],
-        models: vec![model],
-    })
-}
-
-/// A registry of healthy workers that all serve model `m`.
-async fn fleet(workers: usize) -> Arc<Registry> {
+/// A registry of healthy workers that all serve model `m`, and the tasks that keep it.
+async fn fleet(workers: usize) -> (Arc<Registry>, Tasks) {
     let mut text = "version = 1\n".to_owned();
     for index in 1..=workers {
         text += &format!("[[worker]]\nname = \"w{index}\"\nurl = \"http://127.0.0.1:{index}\"\n");
     }
-    let config = Arc::new(GatewayConfig::parse(&text, Path::new("gateway.toml")).unwrap());
-    let (registry, writer) = Registry::new(Arc::clone(&config), Arc::new(Telemetry::new().unwrap()));
-    let stop = CancellationToken::new();
-    let events = async {
-        for worker in &config.workers {
-            let (worker, address) = (worker.name.clone(), worker.address);
-            let report = report(&worker);
-            registry.send(Event::Report { worker, address, report }).await.unwrap();
-        }
-        // Answered after everything before it is visible.
-        registry.apply(Arc::clone(&config)).await.unwrap();
-        stop.cancel();
-    };
-    tokio::join!(writer.run(stop.clone()), events);
-    registry
+    let config = config(&text);
+    let (registry, tasks) = running(Arc::clone(&config));
+    for worker in &config.workers {
+        let report = Arc::new(report(1, &[("m", 1, Lifecycle::Serving)]));
+        let (worker, address) = (worker.name.clone(), worker.address);
+        registry.send(Event::Report { worker, address, report }).await.unwrap();
+    }
+    // Answered after everything before it is visible.
+    registry.apply(config).await.unwrap();
+    (registry, tasks)
 }
 
 /// A request in its first attempt.
@@ -101,7 +66,7 @@ fn broken() -> Box<Error> {
 
 #[tokio::test]
 async fn a_refused_request_goes_to_every_other_worker_once_then_the_refusal_passes_on() {
-    let registry = fleet(3).await;
+    let (registry, _tasks) = fleet(3).await;
     let (session, mut ctx) = request(&registry).await;
     for _ in 0..2 {
         assert!(after_refusal(&session, &mut ctx).is_some_and(|error| error.retry()));
@@ -116,7 +81,7 @@ async fn a_refused_request_goes_to_every_other_worker_once_then_the_refusal_pass
 
 #[tokio::test]
 async fn a_failed_connect_and_a_break_go_to_another_worker() {
-    let registry = fleet(3).await;
+    let (registry, _tasks) = fleet(3).await;
     let (session, mut ctx) = request(&registry).await;
     assert!(after_connect_failure(&session, &mut ctx, Error::new_up(ErrorType::ConnectRefused)).retry());
     begin(&mut ctx);
@@ -129,7 +94,7 @@ async fn a_failed_connect_and_a_break_go_to_another_worker() {
 
 #[tokio::test]
 async fn the_only_worker_is_tried_again_when_an_idle_connection_turned_out_closed() {
-    let registry = fleet(1).await;
+    let (registry, _tasks) = fleet(1).await;
     let (session, mut ctx) = request(&registry).await;
     assert!(after_break(&session, &mut ctx, broken(), true).retry());
     begin(&mut ctx);
@@ -139,7 +104,7 @@ async fn the_only_worker_is_tried_again_when_an_idle_connection_turned_out_close
 
 #[tokio::test]
 async fn a_body_that_cannot_be_sent_again_ends_the_request() {
-    let registry = fleet(2).await;
+    let (registry, _tasks) = fleet(2).await;
     let head = format!("POST {PATH} HTTP/1.1\r\nhost: a\r\ncontent-length: 200000\r\n\r\n");
     let (mut session, mut client) = session(&head).await;
     let (_, mut ctx) = request(&registry).await;
@@ -155,7 +120,7 @@ async fn a_body_that_cannot_be_sent_again_ends_the_request() {
 
 #[tokio::test]
 async fn a_client_that_left_is_not_worth_another_attempt() {
-    let registry = fleet(2).await;
+    let (registry, _tasks) = fleet(2).await;
     let (session, mut ctx) = request(&registry).await;
     let gone = Error::new_down(ErrorType::ConnectionClosed);
     assert!(!after_break(&session, &mut ctx, gone, false).retry());
@@ -164,7 +129,7 @@ async fn a_client_that_left_is_not_worth_another_attempt() {
 
 #[tokio::test]
 async fn a_deadline_that_passed_is_told_as_such() {
-    let registry = fleet(2).await;
+    let (registry, _tasks) = fleet(2).await;
     for (from_client, expected) in [(true, Reason::Deadline), (false, Reason::WorkerTimeout)] {
         let (session, mut ctx) = request(&registry).await;
         ctx.deadline = Deadline { at: ctx.arrived - Duration::from_millis(1), from_client };
