@@ -28,12 +28,9 @@ const BENCHES: [Bench; 3] = [
     },
     Bench {
         name: "gateway",
-        what: "CPU per request and added latency beside bare pingora, nginx and Envoy",
+        what: "CPU per request and added latency beside bare pingora, nginx and Envoy (on PATH, or NGINX and ENVOY)",
         profile: "dist",
-        steps: &[
-            &["build", "--profile", "dist", "-p", "weir-gateway"],
-            &["bench", "-p", "weir-gateway", "--bench", "proxy", "--"],
-        ],
+        steps: &[&["bench", "--profile", "dist", "-p", "weir-gateway", "--bench", "compare", "--"]],
     },
     Bench {
         name: "reload",
