@@ -141,3 +141,6 @@ pub fn exit_now(code: i32) -> ! {
     // SAFETY: _exit takes an integer, runs no destructor and does not return.
     unsafe { libc::_exit(code) }
 }
+
+#[cfg(test)]
+mod tests;

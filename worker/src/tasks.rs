@@ -47,3 +47,6 @@ where
         self.spawn("http2 stream", future);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,3 +37,6 @@ impl Peer {
 fn equal(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |differ, (x, y)| differ | (x ^ y)) == 0
 }
+
+#[cfg(test)]
+mod tests;

@@ -247,3 +247,6 @@ fn serving(replica: &Arc<Replica>) -> Option<(Arc<Replica>, Arc<Lanes>)> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

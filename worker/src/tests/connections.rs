@@ -150,3 +150,36 @@ async fn a_client_that_begins_with_http2_is_served_on_one_connection() {
     );
     running.ended().await;
 }
+
+#[tokio::test]
+async fn requests_sent_in_one_go_are_answered_in_their_order() {
+    let running = Running::start(Repository::echo()).await;
+    let post = |path: &str, close: &str| {
+        let length = ECHO_ROW.len();
+        format!("POST {path} HTTP/1.1\r\nhost: t\r\n{close}content-length: {length}\r\n\r\n{ECHO_ROW}")
+    };
+    let all = [
+        post("/v2/models/echo/infer", ""),
+        post("/v2/models/none/infer", ""),
+        post("/v2/models/echo/versions/1/infer", "connection: close\r\n"),
+    ];
+    let answers = converse(&running, &all.concat(), b"").await;
+    let statuses: Vec<_> = answers.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect();
+    assert_eq!(statuses, ["200", "404", "200"], "{answers}");
+}
+
+#[tokio::test]
+async fn a_large_result_is_written_as_json_whole() {
+    let model = super::fixture::ECHO.replace("[-1, 2]", "[-1, -1]");
+    let running = Running::start(Repository::new().with("wide", &model, &[1])).await;
+    let values: Vec<u32> = (0..300_000).collect();
+    let body = serde_json::json!({
+        "inputs": [{ "name": "x", "shape": [1, values.len()], "datatype": "FP32", "data": values }],
+    });
+    let reply = running.post("/v2/models/wide/infer", body.to_string()).await;
+    let output = &reply.json()["outputs"][0];
+    assert_eq!(output["shape"], serde_json::json!([1, values.len()]));
+    let given: Vec<f64> = serde_json::from_value(output["data"].clone()).unwrap();
+    assert!(given.iter().zip(&values).all(|(given, sent)| *given == f64::from(*sent)));
+    assert_eq!(given.len(), values.len());
+}

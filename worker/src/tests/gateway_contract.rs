@@ -78,7 +78,7 @@ async fn metrics_count_every_outcome() {
         r#"weir_worker_requests_total{model="echo",version="1",outcome="bad-request"} 1"#,
         r#"weir_worker_requests_total{model="",version="",outcome="model-not-found"} 1"#,
         r#"weir_worker_model_state{model="echo",version="1",state="serving"} 1"#,
-        r#"weir_worker_batch_seconds_count{model="echo",version="1"} 1"#,
+        r#"weir_worker_forward_seconds_count{model="echo",version="1"} 1"#,
         r#"weir_worker_in_flight{model="echo",version="1"} 0"#,
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");

@@ -234,6 +234,53 @@ async fn requests_of_different_free_sizes_do_not_disturb_each_other() {
     }
 }
 
+/// Numbers that look random and are the same each time (Lehmer).
+fn numbers(mut seed: u64) -> impl FnMut(usize) -> usize {
+    move |below| {
+        seed = seed.wrapping_mul(48_271) % 0x7fff_ffff;
+        usize::try_from(seed).unwrap() % below
+    }
+}
+
+#[tokio::test]
+async fn no_damaged_request_brings_the_worker_or_its_neighbours_down() {
+    let running = arithmetic().await;
+    let request = InferRequest {
+        id: None,
+        parameters: Default::default(),
+        inputs: vec![wire("a", &[1.0, 2.0]), wire("b", &[3.0, 5.0])],
+        outputs: vec![],
+        binary_output: true,
+    };
+    let mut connection = running.connect().await;
+    let mut seen = std::collections::BTreeMap::new();
+    for (seed, binary) in [(1, false), (2, true)] {
+        let encoded = encode_request(&request, binary).unwrap();
+        let mut number = numbers(seed);
+        for _ in 0..400 {
+            let mut body = encoded.body.to_vec();
+            for _ in 0..=number(3) {
+                let at = number(body.len());
+                match number(3) {
+                    0 => body[at] = u8::try_from(number(256)).unwrap(),
+                    1 => drop(body.remove(at)),
+                    _ => body.insert(at, b"0123456789[]{},:\"e-"[number(19)]),
+                }
+            }
+            let mut post = Request::post("/v2/models/sums/infer").header("host", "test");
+            if let Some(length) = encoded.json_len {
+                post = post.header("inference-header-content-length", length + number(2));
+            }
+            let reply = connection.send(post.body(http_body_util::Full::new(body.into())).unwrap()).await;
+            *seen.entry(reply.status).or_insert(0) += 1;
+        }
+    }
+    assert!(seen.keys().all(|status| [200, 400].contains(status)), "{seen:?}");
+    assert!(seen[&200] > 0 && seen[&400] > 0, "{seen:?}");
+    let reply = infer(&running, "/v2/models/sums/infer", &request, true).await;
+    assert_eq!(reply.status, 200);
+}
+
 #[tokio::test]
 async fn several_lanes_give_every_request_its_own_answer() {
     let text = toml(&["x"], &["y"], "lanes = 3");

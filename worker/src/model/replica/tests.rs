@@ -1,0 +1,42 @@
+//! Counters that come back, and events that are ignored.
+
+use weir_protocol::Lifecycle;
+
+use super::*;
+
+fn replica() -> Arc<Replica> {
+    let name = ("m".parse().unwrap(), Version::new(1).unwrap());
+    Arc::new(Replica::new(4, name, (Bytes(9), 8), &Telemetry::new()))
+}
+
+#[test]
+fn requests_are_counted_in_and_out() {
+    let replica = replica();
+    let guards = [replica.begin(), replica.begin()];
+    assert_eq!((replica.load().in_flight, replica.load().arrivals), (2, 2));
+    drop(guards);
+    assert_eq!((replica.load().in_flight, replica.load().arrivals), (0, 2));
+}
+
+#[test]
+fn an_event_that_is_not_legal_changes_nothing() {
+    let replica = replica();
+    replica.advance(Event::WarmUp);
+    replica.advance(Event::Drain);
+    assert_eq!(replica.load().state, Lifecycle::Absent);
+    replica.advance(Event::Fail("no luck".to_owned()));
+    replica.advance(Event::Load);
+    let load = replica.load();
+    assert_eq!((load.state, load.reason.as_deref()), (Lifecycle::Failed, Some("no luck")));
+}
+
+#[test]
+fn the_report_shows_what_model_toml_allows_until_warm_up_knows_better() {
+    let replica = replica();
+    assert_eq!((replica.load().id, replica.load().size, replica.load().max_batch_size), (4, Bytes(9), 8));
+    let lanes = Arc::new(crate::model::lanes::tests::idle());
+    for event in [Event::Load, Event::WarmUp, Event::Serve(lanes)] {
+        replica.advance(event);
+    }
+    assert_eq!(replica.load().max_batch_size, 4);
+}
