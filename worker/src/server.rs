@@ -145,13 +145,17 @@ async fn upkeep(worker: Arc<Worker>) {
 /// Finishes what was accepted, lets gateways notice, closes connections, ends lanes.
 async fn drain(worker: &Arc<Worker>, connections: &Tasks) {
     let (began, limit) = (worker.clock.now(), worker.config.worker.drain_timeout);
+    let has_peers = connections.running() > 0;
     worker.store.drain();
     tracing::info!(in_flight = worker.shutdown.in_flight(), "draining");
     if tokio::time::timeout(limit, worker.shutdown.idle()).await.is_err() {
         tracing::warn!(cut_off = worker.shutdown.in_flight(), "the drain timeout passed");
     }
-    let took = worker.clock.now().saturating_sub(began);
-    connections.wait(MIN_NOTICE.saturating_sub(took)).await;
+    if has_peers {
+        // Also when they are all gone by now: those that come back at once must find a refusal, not a closed door.
+        let took = worker.clock.now().saturating_sub(began);
+        tokio::time::sleep(MIN_NOTICE.min(limit).saturating_sub(took)).await;
+    }
     worker.shutdown.enter(Phase::Closing);
     let left = limit.saturating_sub(worker.clock.now().saturating_sub(began));
     if !connections.wait(left.max(CLOSE_LIMIT)).await {

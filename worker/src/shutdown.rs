@@ -16,8 +16,9 @@ use tokio::{
     sync::{Notify, watch},
 };
 
-/// Shortest time between the first refusal and the closing of connections, as long as there are any: gateways poll
-/// every 250 ms, so each has seen that nothing more is accepted and a closed connection cannot meet a request.
+/// Shortest time between the first refusal and the closing of connections, when there were any: gateways poll every
+/// 250 ms, so each has seen that nothing more is accepted and a closed connection cannot meet a request. Never longer
+/// than `drain_timeout`.
 pub const MIN_NOTICE: Duration = Duration::from_millis(750);
 
 /// How long connections may take to close once they were told to.

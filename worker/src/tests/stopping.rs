@@ -42,6 +42,23 @@ async fn what_was_accepted_is_finished_and_what_comes_later_is_refused() {
 }
 
 #[tokio::test]
+async fn a_client_that_comes_back_while_the_worker_stops_is_refused_not_cut_off() {
+    let running = Running::start(Repository::echo()).await;
+    let mut first = running.connect().await;
+    assert_eq!(first.post("/v2/models/echo/infer", ECHO_ROW).await.status, 200);
+    running.stop();
+    // Each answer closes its connection, so between two of them the worker has none.
+    for mut connection in [first, running.connect().await, running.connect().await] {
+        let reply = connection.post("/v2/models/echo/infer", ECHO_ROW).await;
+        assert_eq!((reply.status, reply.header("weir-refused")), (503, "draining"));
+        connection.closed().await;
+    }
+    let again = running.post("/v2/models/echo/infer", ECHO_ROW).await;
+    assert_eq!((again.status, again.header("weir-refused")), (503, "draining"));
+    running.ended().await;
+}
+
+#[tokio::test]
 async fn idle_connections_are_closed_and_the_worker_ends() {
     let running = Running::start(Repository::echo()).await;
     let mut idle = running.connect().await;
