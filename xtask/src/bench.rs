@@ -1,6 +1,6 @@
 //! `cargo xtask bench`: one measurement each, with what it needs built first.
 
-use std::process::ExitCode;
+use std::{env, process::ExitCode};
 
 use anyhow::{Result, bail};
 
@@ -16,6 +16,8 @@ struct Bench {
     what: &'static str,
     /// Profile of the binaries in `WEIR_BIN_DIR`.
     profile: &'static str,
+    /// Whether it measures beside Envoy, which is then fetched unless `ENVOY` names one.
+    beside_envoy: bool,
     steps: &'static [&'static [&'static str]],
 }
 
@@ -24,18 +26,21 @@ const BENCHES: [Bench; 3] = [
         name: "worker",
         what: "throughput and lane use at saturation beside the bare libtorch forward",
         profile: "release",
+        beside_envoy: false,
         steps: &[&["bench", "-p", "weir-worker", "--bench", "saturation", "--"]],
     },
     Bench {
         name: "gateway",
-        what: "CPU per request and added latency beside bare pingora, nginx and Envoy (on PATH, or NGINX and ENVOY)",
+        what: "CPU per request and added latency beside bare pingora, nginx (on PATH, or NGINX) and Envoy",
         profile: "dist",
+        beside_envoy: true,
         steps: &[&["bench", "--profile", "dist", "-p", "weir-gateway", "--bench", "compare", "--"]],
     },
     Bench {
         name: "reload",
         what: "time from the write of gateway.toml until requests follow it",
         profile: "release",
+        beside_envoy: false,
         steps: &[
             &["build", "--release", "-p", "weir-gateway", "-p", "weir-worker"],
             &["run", "--release", "-p", "weir-tests", "--bin", "bench-reload", "--"],
@@ -62,7 +67,11 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[&str]) -> Result<ExitCode>
         for build in builds {
             start(&mut cargo(workspace.root(), *build))?;
         }
-        start(cargo(workspace.root(), *measure).args(rest).env("WEIR_BIN_DIR", binaries))?;
+        let mut measure = cargo(workspace.root(), *measure);
+        if bench.beside_envoy && env::var_os("ENVOY").is_none() {
+            measure.env("ENVOY", setup::envoy(workspace)?);
+        }
+        start(measure.args(rest).env("WEIR_BIN_DIR", binaries))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -7,6 +7,7 @@
 mod cache;
 mod clients;
 mod cmake;
+mod envoy;
 mod libtorch;
 mod tools;
 mod wheels;
@@ -16,6 +17,7 @@ use std::{fs, os::unix::fs::symlink, path::Path};
 use anyhow::{Context, Result, bail};
 
 pub(crate) use clients::{Clients, install as clients};
+pub(crate) use envoy::install as envoy;
 
 use crate::workspace::Workspace;
 

@@ -10,7 +10,8 @@ use crate::{
 };
 
 /// pip matches these literally: a newer tag does not imply an older one.
-const PLATFORMS: [&str; 6] = [
+const PLATFORMS: [&str; 7] = [
+    "manylinux_2_31",
     "manylinux_2_28",
     "manylinux_2_27",
     "manylinux_2_26",
