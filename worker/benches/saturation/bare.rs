@@ -11,9 +11,6 @@ use crate::{
     served::cpu_seconds,
 };
 
-/// How long a batch size is measured.
-const WINDOW: Duration = Duration::from_secs(4);
-
 /// The kernel's account of the calling thread.
 const THIS_THREAD: &str = "/proc/thread-self/stat";
 
@@ -29,14 +26,16 @@ pub(crate) struct Pace {
 pub(crate) struct Bare {
     module: CModule,
     row: &'static [i64],
+    /// How long a batch size is measured.
+    length: Duration,
 }
 
 impl Bare {
-    pub(crate) fn load(model: &Model) -> Result<Self> {
+    pub(crate) fn load(model: &Model, length: Duration) -> Result<Self> {
         tch::set_num_threads(1);
         let mut module = CModule::load_on_device(&model.file, Device::Cpu)?;
         module.f_set_eval()?;
-        Ok(Self { module, row: model.input.1 })
+        Ok(Self { module, row: model.input.1, length })
     }
 
     /// The pace at a batch size, between those of the two whole sizes around it.
@@ -63,7 +62,7 @@ impl Bare {
             drop(self.module.forward_ts(&[&input])?);
         }
         let (clock, cpu, mut passes) = (Clock::start(), cpu_seconds(THIS_THREAD)?, 0_u32);
-        while clock.now() < WINDOW {
+        while clock.now() < self.length {
             drop(self.module.forward_ts(&[&input])?);
             passes += 1;
         }

@@ -1,8 +1,7 @@
 //! `cargo xtask bench worker`: what the worker adds to libtorch.
 //!
 //! Starts the real binary on loopback, keeps its one lane full over keep-alive connections, and measures the bare
-//! forward pass at the same batch size in the same run, before and after. Prints a table for people and one JSON line
-//! per model.
+//! forward pass at the same batch size, in turns. Prints medians: a table for people and one JSON line per model.
 
 mod bare;
 mod load;
@@ -15,7 +14,8 @@ use anyhow::{Context, Result};
 use clap::Parser;
 
 use crate::{
-    bare::Pace,
+    bare::{Bare, Pace},
+    load::Load,
     models::Model,
     served::{Served, Window},
 };
@@ -23,15 +23,18 @@ use crate::{
 /// Connections at saturation: three times the batch, so that a full batch waits while one runs and one travels.
 const CONNECTIONS: usize = 96;
 
+/// Turns of served and bare: a machine that has other work changes its pace within seconds.
+const ROUNDS: u32 = 6;
+
 /// Time before a window during which nothing is counted.
-const SETTLE: Duration = Duration::from_secs(2);
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// Measures the worker at saturation beside the bare libtorch forward.
 #[derive(Parser)]
 struct Options {
-    /// Length of each saturated window, in seconds
+    /// Time at saturation per model, in seconds; the bare forward gets as much again
     #[arg(long, default_value_t = 15)]
-    seconds: u64,
+    seconds: u32,
     /// Given by cargo
     #[arg(long, hide = true)]
     bench: bool,
@@ -43,40 +46,43 @@ fn main() -> Result<ExitCode> {
     let options = Options::parse();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let folder = tempfile::tempdir()?;
-    let mut rows = Vec::new();
+    let window = Duration::from_secs(options.seconds.into()) / ROUNDS;
+    let mut found = Vec::new();
     for model in models::all(folder.path())? {
-        rows.push(runtime.block_on(measure(&model, Duration::from_secs(options.seconds)))?);
+        found.push(runtime.block_on(measure(&model, window))?);
     }
-    print_table(&rows);
-    for row in &rows {
-        println!("{}", row.json());
+    print_table(&found);
+    for one in &found {
+        println!("{}", one.json());
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// What was found for one model.
-struct Row {
+struct Found {
     model: &'static str,
-    saturated: Window,
-    /// The bare forward at the mean batch size.
-    bare: Pace,
-    /// Mean of the worker's own time per request with a single client.
-    overhead: Duration,
+    /// The worker at saturation, and the bare forward at its mean batch size right after.
+    rounds: Vec<(Window, Pace)>,
+    /// The worker with a single client.
+    alone: Window,
 }
 
-async fn measure(model: &Model, window: Duration) -> Result<Row> {
+async fn measure(model: &Model, length: Duration) -> Result<Found> {
     let served = Served::start(&binary()?, &model.repository).await.context("starting weir-worker")?;
-    let one = load::Load::start(served.address, model, 1).await?;
+    let bare = Bare::load(model, length)?;
+    let one = Load::start(served.address, model, 1).await?;
     let alone = served.window(model, &one, SETTLE).await?;
     one.stop().await?;
-    let bare = bare::Bare::load(model)?;
-    let load = load::Load::start(served.address, model, CONNECTIONS).await?;
-    tokio::time::sleep(SETTLE).await;
-    let saturated = served.window(model, &load, window).await?;
-    load.stop().await?;
-    drop(served);
-    let bare = bare.pace(saturated.batch_rows())?;
-    Ok(Row { model: model.name, saturated, bare, overhead: alone.overhead() })
+    let mut rounds = Vec::new();
+    for _ in 0..ROUNDS {
+        let load = Load::start(served.address, model, CONNECTIONS).await?;
+        tokio::time::sleep(SETTLE).await;
+        let window = served.window(model, &load, length).await?;
+        load.stop().await?;
+        let pace = bare.pace(window.batch_rows())?;
+        rounds.push((window, pace));
+    }
+    Ok(Found { model: model.name, rounds, alone })
 }
 
 /// The worker to measure: `WEIR_BIN_DIR` if it is set, else the one that cargo built beside this.
@@ -86,54 +92,83 @@ fn binary() -> Result<PathBuf> {
     given.or_else(built).context("set WEIR_BIN_DIR to the folder of weir-worker")
 }
 
-impl Row {
-    fn ratio(&self) -> f64 {
-        self.saturated.rows_per_second() / self.bare.per_second
+impl Found {
+    /// The median over the rounds.
+    fn median(&self, of: impl Fn(&Window, &Pace) -> f64) -> f64 {
+        let mut values: Vec<f64> = self.rounds.iter().map(|(window, pace)| of(window, pace)).collect();
+        values.sort_by(f64::total_cmp);
+        let middle = values.len() / 2;
+        let around = [values.get(middle.saturating_sub(1)), values.get(middle)];
+        around.into_iter().flatten().sum::<f64>() / 2.0
     }
 
-    /// As [`Self::ratio`], by CPU time of the thread that runs the forward: what it would be with a core to itself.
-    fn cpu_ratio(&self) -> f64 {
-        self.saturated.rows_per_lane_cpu_second() / self.bare.per_cpu_second
+    fn figures(&self) -> Figures {
+        Figures {
+            batch_rows: self.median(|window, _| window.batch_rows()),
+            forward_ms: self.median(|window, _| window.forward_seconds()) * 1e3,
+            served: self.median(|window, _| window.rows_per_second()),
+            bare: self.median(|_, pace| pace.per_second),
+            ratio: self.median(|window, pace| window.rows_per_second() / pace.per_second),
+            cpu_ratio: self.median(|window, pace| window.rows_per_lane_cpu_second() / pace.per_cpu_second),
+            lane_busy: self.median(|window, _| window.lane_busy_ratio()),
+            cpu_outside_forward: self.median(|window, _| window.cpu_outside_forward()),
+            overhead_us: self.alone.overhead().as_secs_f64() * 1e6,
+        }
     }
 
     fn json(&self) -> serde_json::Value {
-        let window = &self.saturated;
+        let figures = self.figures();
         serde_json::json!({
             "bench": "worker",
             "model": self.model,
-            "requests_per_second": window.rows_per_second(),
-            "bare_rows_per_second": self.bare.per_second,
-            "served_over_bare_ratio": self.ratio(),
-            "served_over_bare_cpu_ratio": self.cpu_ratio(),
-            "batch_rows": window.batch_rows(),
-            "forward_seconds": window.forward_seconds(),
-            "lane_busy_ratio": window.lane_busy_ratio(),
-            "forward_ratio": window.forward_ratio(),
-            "cpu_seconds_per_100k_outside_forward": window.cpu_outside_forward(),
-            "overhead_us_one_client": self.overhead.as_secs_f64() * 1e6,
+            "batch_rows": figures.batch_rows,
+            "forward_ms": figures.forward_ms,
+            "served_rows_per_second": figures.served,
+            "bare_rows_per_second": figures.bare,
+            "served_over_bare_ratio": figures.ratio,
+            "served_over_bare_cpu_ratio": figures.cpu_ratio,
+            "lane_busy_ratio": figures.lane_busy,
+            "cpu_seconds_per_100k_outside_forward": figures.cpu_outside_forward,
+            "overhead_us_one_client": figures.overhead_us,
         })
     }
 }
 
-fn print_table(rows: &[Row]) {
+/// Medians over the rounds.
+struct Figures {
+    batch_rows: f64,
+    forward_ms: f64,
+    served: f64,
+    bare: f64,
+    ratio: f64,
+    /// As `ratio`, by CPU time of the thread that runs the forward: what it would be with a core to itself.
+    cpu_ratio: f64,
+    lane_busy: f64,
+    cpu_outside_forward: f64,
+    /// Mean, not median.
+    overhead_us: f64,
+}
+
+fn print_table(found: &[Found]) {
     println!(
-        "| model | batch | forward ms | served rows/s | bare rows/s | served/bare | by CPU time | lane busy | CPU s/100k requests outside forward | overhead us, one client |"
+        "| model | batch | forward ms | served rows/s | bare rows/s | served/bare | by CPU time | lane busy \
+         | CPU s/100k requests outside forward | overhead us, one client |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|");
-    for row in rows {
-        let window = &row.saturated;
+    for one in found {
+        let figures = one.figures();
         println!(
             "| {} | {:.1} | {:.3} | {:.0} | {:.0} | {:.3} | {:.3} | {:.1} % | {:.2} | {:.0} |",
-            row.model,
-            window.batch_rows(),
-            window.forward_seconds() * 1e3,
-            window.rows_per_second(),
-            row.bare.per_second,
-            row.ratio(),
-            row.cpu_ratio(),
-            window.lane_busy_ratio() * 100.0,
-            window.cpu_outside_forward(),
-            row.overhead.as_secs_f64() * 1e6,
+            one.model,
+            figures.batch_rows,
+            figures.forward_ms,
+            figures.served,
+            figures.bare,
+            figures.ratio,
+            figures.cpu_ratio,
+            figures.lane_busy * 100.0,
+            figures.cpu_outside_forward,
+            figures.overhead_us,
         );
     }
 }

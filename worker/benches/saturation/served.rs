@@ -188,11 +188,6 @@ impl Window {
         self.delta(|s| s.busy) / self.seconds()
     }
 
-    /// Share of the time that the lane was in a forward pass.
-    pub(crate) fn forward_ratio(&self) -> f64 {
-        self.delta(|s| s.forward) / self.seconds()
-    }
-
     /// CPU seconds per 100,000 requests that were not the forward pass. Of the lane thread's own CPU time the forward
     /// has the share that it has of the lane's busy time: wall times alone would count waiting for a core.
     pub(crate) fn cpu_outside_forward(&self) -> f64 {
