@@ -127,6 +127,10 @@ fn serve(file: PathBuf) -> ExitCode {
         }
     };
     let _access_log = start_log();
+    // The usual soft limit of 1,024 is less than two connections for each request that may be in flight.
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        tracing::warn!(%error, "the limit on open files could not be raised");
+    }
     match server::run(file, loaded) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -32,20 +32,10 @@ pub fn tune_malloc() -> bool {
 }
 
 /// Lets the process open as many sockets as the system allows it at all: the usual soft limit of 1,024 is less than
-/// the requests that a worker may have in flight. Returns the limit in effect.
+/// the requests that a worker may have in flight. Returns the limit in effect; 0 when it cannot be read.
 #[must_use]
 pub fn raise_open_files_limit() -> u64 {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: getrlimit fills the struct that it is given; setrlimit reads it.
-    unsafe {
-        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
-            let hard = libc::rlimit { rlim_cur: limit.rlim_max, ..limit };
-            if libc::setrlimit(libc::RLIMIT_NOFILE, &raw const hard) == 0 {
-                return hard.rlim_cur;
-            }
-        }
-    }
-    limit.rlim_cur
+    rlimit::increase_nofile_limit(u64::MAX).unwrap_or(0)
 }
 
 /// The CPU as a device: its memory budget and what is in use.
