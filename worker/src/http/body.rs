@@ -90,5 +90,6 @@ async fn piece(body: &mut Incoming, silence: Duration) -> Result<Option<Bytes>, 
 }
 
 fn too_large(limit: usize) -> OipError {
-    OipError::new(Reason::BodyTooLarge, format!("the body is larger than {limit} bytes, the limit"))
+    let limit = weir_protocol::Bytes(limit as u64);
+    OipError::new(Reason::BodyTooLarge, format!("the body is too large: at most {limit}"))
 }

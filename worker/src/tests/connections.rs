@@ -42,7 +42,7 @@ async fn a_body_above_the_limit_is_refused_with_413_however_it_is_framed() {
         let answer = converse(&running, head, &body).await;
         assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
         assert!(answer.contains("weir-reason: body-too-large") && answer.contains("connection: close"));
-        assert!(answer.contains("larger than 65536 bytes"), "{answer}");
+        assert!(answer.contains("at most 64.0 KiB"), "{answer}");
     }
     running.assert_serves().await;
 }
