@@ -14,7 +14,7 @@ mod retry;
 #[cfg(test)]
 mod test_session;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -86,13 +86,13 @@ impl ProxyHttp for Proxy {
         &self,
         _session: &mut Session,
         chunk: &mut Option<Bytes>,
-        _end: bool,
+        end: bool,
         ctx: &mut Context,
     ) -> Result<()> {
         // pingora has written the header by now: from here on the worker has the request.
         ctx.mark_sent();
         ctx.body.splice(chunk);
-        local::count_body(ctx, chunk.as_ref())
+        local::watch_body(ctx, chunk.as_ref(), end)
     }
 
     async fn upstream_response_filter(
@@ -104,8 +104,8 @@ impl ProxyHttp for Proxy {
         ctx.mark_sent();
         ctx.attempts.upstream = ctx.attempts.started.map(|started| started.elapsed());
         let Some(refusal) = retry::refusal(response) else {
-            self.registry.telemetry().record_attempt(AttemptOutcome::Answered);
-            return Ok(());
+            ctx.attempts.answered = true;
+            return retry::check_status(response);
         };
         self.registry.telemetry().record_attempt(AttemptOutcome::Refused(refusal));
         ctx.snapshot = self.registry.snapshot_full();
@@ -126,6 +126,16 @@ impl ProxyHttp for Proxy {
         Ok(())
     }
 
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        _chunk: &mut Option<Bytes>,
+        end: bool,
+        ctx: &mut Context,
+    ) -> Result<Option<Duration>> {
+        local::watch_answer(ctx, end).map(|()| None)
+    }
+
     fn fail_to_connect(
         &self,
         session: &mut Session,
@@ -134,8 +144,7 @@ impl ProxyHttp for Proxy {
         error: Box<Error>,
     ) -> Box<Error> {
         self.registry.telemetry().record_attempt(AttemptOutcome::ConnectFailed);
-        // A connect that the request's own deadline cut short says nothing about the worker.
-        if let Some(worker) = ctx.attempts.last.as_ref().filter(|_| !ctx.deadline.left().is_zero()) {
+        if let Some(worker) = ctx.attempts.last.as_ref().filter(|_| retry::blames_worker(&error, ctx)) {
             self.registry.report_connect_failure(worker);
         }
         ctx.snapshot = self.registry.snapshot_full();
@@ -158,8 +167,8 @@ impl ProxyHttp for Proxy {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
-        let failure = ctx.failure.take().or_else(|| local::downstream_failure(error));
-        let Some(failure) = failure.filter(|_| session.response_written().is_none()) else {
+        ctx.failure = ctx.failure.take().or_else(|| local::downstream_failure(error));
+        let Some(failure) = ctx.failure.clone().filter(|_| !respond::begun(session)) else {
             return FailToProxy { error_code: 0, can_reuse_downstream: false };
         };
         let error_code = failure.reason.status();
@@ -168,6 +177,9 @@ impl ProxyHttp for Proxy {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
+        if ctx.attempts.answered && error.is_none() {
+            self.registry.telemetry().record_attempt(AttemptOutcome::Answered);
+        }
         record::request(self.registry.telemetry(), session, error, ctx);
         ctx.release();
         if ctx.answered_here {

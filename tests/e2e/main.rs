@@ -30,6 +30,8 @@ mod repeat;
 #[cfg(test)]
 mod routes;
 #[cfg(test)]
+mod slow;
+#[cfg(test)]
 mod smoke;
 #[cfg(test)]
 mod stopping;

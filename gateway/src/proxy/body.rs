@@ -32,10 +32,10 @@ pub(super) struct HoldBudget(Arc<AtomicU64>);
 impl HoldBudget {
     /// Takes a share, given back when dropped; `None` when it would exceed `limit`.
     pub(super) fn take(&self, bytes: u64, limit: u64) -> Option<HoldShare> {
+        let fits = |held: u64| held.checked_add(bytes).filter(|sum| *sum <= limit);
         // Relaxed: the counter guards no other memory.
-        let before = self.0.fetch_add(bytes, Ordering::Relaxed);
-        let share = HoldShare { budget: self.clone(), bytes };
-        (before.saturating_add(bytes) <= limit).then_some(share)
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).ok()?;
+        Some(HoldShare { budget: self.clone(), bytes })
     }
 }
 
@@ -81,7 +81,11 @@ pub(super) enum BodyError {
 
 impl From<Box<Error>> for BodyError {
     fn from(error: Box<Error>) -> Self {
-        if matches!(error.etype(), ErrorType::ReadTimedout) { Self::TooSlow } else { Self::Gone(error) }
+        if matches!(error.etype(), ErrorType::ReadTimedout) {
+            Self::TooSlow
+        } else {
+            Self::Gone(error.into_down())
+        }
     }
 }
 

@@ -56,6 +56,8 @@ pub(super) struct Attempts {
     pub(super) started: Option<Instant>,
     /// Time from the last attempt's start to the first byte of its answer.
     pub(super) upstream: Option<Duration>,
+    /// Whether the worker in hand has begun an answer that is no refusal.
+    pub(super) answered: bool,
     /// The worker that answered, or the last that was tried.
     pub(super) last: Option<WorkerId>,
 }

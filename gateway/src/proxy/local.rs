@@ -90,6 +90,8 @@ impl Proxy {
     /// client or its framing has marked for closing stays marked.
     fn limit_idle(session: &mut Session, timeouts: &Timeouts) {
         session.set_read_timeout(Some(timeouts.idle));
+        session.set_write_timeout(Some(timeouts.idle));
+        session.set_total_drain_timeout(Some(respond::DRAIN_TIME));
         if session.get_keepalive().is_some() {
             session.set_keepalive(Some(timeouts.keep_alive.as_secs().max(1)));
         }
@@ -122,7 +124,7 @@ impl Proxy {
         let expects =
             session.get_header("expect").is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue"));
         if expects {
-            session.write_continue_response().await.map_err(Stop::Gone)?;
+            respond::go_on(session).await.map_err(Stop::Gone)?;
         }
         let limits = HoldLimits {
             replay: config.limits.replay_bytes.0,
@@ -149,15 +151,29 @@ fn model_ready(snapshot: &Snapshot, asked: &Asked, name: &ModelName) -> Result<A
     }
 }
 
-/// Counts what passes through of a body whose length nobody stated; ends the request when it is above the limit.
-pub(super) fn count_body(ctx: &mut Context, chunk: Option<&Bytes>) -> Result<()> {
+/// Watches over a body that passes through: ends the request when it is above the limit, or still coming when the
+/// time for the whole request is over.
+pub(super) fn watch_body(ctx: &mut Context, chunk: Option<&Bytes>, end: bool) -> Result<()> {
     ctx.body_sent += chunk.map_or(0, |chunk| chunk.len() as u64);
     let limits = &ctx.snapshot.config.limits;
-    if ctx.body_sent <= limits.body_bytes.0 {
+    if ctx.body_sent > limits.body_bytes.0 {
+        ctx.failure = Some(classify::too_large(limits));
+        return Error::e_explain(ErrorType::InternalError, "the body is above limits.body_bytes");
+    }
+    if !end && ctx.deadline.left().is_zero() {
+        ctx.failure = Some(too_slow());
+        return Error::e_explain(ErrorType::InternalError, "the deadline passed within the body");
+    }
+    Ok(())
+}
+
+/// Breaks off an answer that is still coming when the time for the whole request is over.
+pub(super) fn watch_answer(ctx: &mut Context, end: bool) -> Result<()> {
+    if end || !ctx.deadline.left().is_zero() {
         return Ok(());
     }
-    ctx.failure = Some(classify::too_large(limits));
-    Error::e_explain(ErrorType::InternalError, "the body is above limits.body_bytes")
+    ctx.failure = Some(ctx.deadline.missed());
+    Error::e_explain(ErrorType::InternalError, "the deadline passed within the answer")
 }
 
 /// What to tell a client whose own connection failed; `None` when it is gone.
@@ -174,5 +190,8 @@ pub(super) fn downstream_failure(error: &Error) -> Option<OipError> {
 }
 
 fn too_slow() -> OipError {
-    OipError::new(Reason::BodyTooSlow, "the body came too slowly (timeouts.body, timeouts.idle)")
+    OipError::new(
+        Reason::BodyTooSlow,
+        "the body came too slowly (timeouts.body, timeouts.idle, timeouts.request)",
+    )
 }

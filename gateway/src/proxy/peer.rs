@@ -64,6 +64,7 @@ pub(super) fn begin_attempt(ctx: &mut Context) -> Option<Box<HttpPeer>> {
     peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
     debug_assert!(matches!(peer._address, PeerAddr::Inet(_)) && matches!(peer.scheme, Scheme::HTTP));
     ctx.attempts.begun += 1;
+    ctx.attempts.answered = false;
     ctx.attempts.started = Some(now);
     ctx.attempts.last = Some(spec.id.clone());
     ctx.attempts.current = Some(lease);

@@ -2,7 +2,7 @@
 
 use pingora::{Error, ErrorSource, proxy::Session};
 
-use super::context::Context;
+use super::{context::Context, respond};
 use crate::telemetry::{AccessRecord, RequestRecord, Telemetry, log_access};
 
 /// Status in the log of a request whose client left before it was answered.
@@ -10,14 +10,15 @@ const CLIENT_GONE: u16 = 499;
 
 /// Records how a request ended.
 pub(super) fn request(telemetry: &Telemetry, session: &Session, error: Option<&Error>, ctx: &Context) {
-    let written = session.response_written().map(|response| response.status.as_u16());
+    let written = session.response_written().filter(|_| respond::begun(session));
+    let written = written.map(|response| response.status.as_u16());
     let gone = error.is_some_and(|e| *e.esource() == ErrorSource::Downstream) && !ctx.answered_here;
     let record = RequestRecord {
         model: ctx.asked.as_ref().map(|asked| &asked.model),
         status: written.filter(|_| !gone).unwrap_or(CLIENT_GONE),
         reason: ctx.failure.as_ref().map(|failure| failure.reason),
         attempts: ctx.attempts.begun,
-        worker: ctx.attempts.last.as_ref(),
+        worker: ctx.attempts.last.as_ref().filter(|_| !ctx.answered_here),
         duration: ctx.arrived.elapsed(),
         upstream_duration: ctx.attempts.upstream,
     };

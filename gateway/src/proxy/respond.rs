@@ -12,10 +12,12 @@ use weir_protocol::{OipError, headers, metadata::ServerMetadata};
 
 use super::{context::Context, peer::is_internal};
 
+/// Fields that concern one connection only; `Connection` itself and framing are pingora's.
+const HOP_BY_HOP: [&str; 5] = ["keep-alive", "proxy-authenticate", "proxy-connection", "trailer", "upgrade"];
 /// Bytes of a refused body that are read and thrown away, so that the client sees the answer instead of a reset.
 const DRAIN_BYTES: usize = 64 << 20;
 /// How long that may take.
-const DRAIN_TIME: Duration = Duration::from_secs(3);
+pub(super) const DRAIN_TIME: Duration = Duration::from_secs(3);
 /// `Retry-After` of answers that a moment may cure, in seconds.
 const RETRY_AFTER: &str = "1";
 
@@ -53,6 +55,20 @@ pub(super) fn server_metadata() -> ServerMetadata {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         extensions: vec!["binary_tensor_data".to_owned()],
     }
+}
+
+/// Whether a byte of the final answer went to the client. A `100 Continue` is none: pingora counts it as written too.
+pub(super) fn begun(session: &Session) -> bool {
+    session.response_written().is_some_and(|response| !response.status.is_informational())
+}
+
+/// Tells a client that waits for it to send its body; its connection stays usable.
+pub(super) async fn go_on(session: &mut Session) -> Result<()> {
+    // pingora would take the interim answer for one that came before the request's end, and close.
+    session.set_close_on_response_before_downstream_finish(false);
+    session.write_continue_response().await?;
+    session.set_close_on_response_before_downstream_finish(true);
+    Ok(())
 }
 
 /// Writes an answer; the connection survives it unless the answer says otherwise.
@@ -103,11 +119,13 @@ pub(super) async fn drain(session: &mut Session) {
     }
 }
 
-/// Takes the worker's internal headers out of an answer, except those that clients may see.
+/// Takes out of an answer what concerns the hop to the worker only, and its internal headers, except those that
+/// clients may see.
 pub(super) fn clean(response: &mut ResponseHeader) {
     let internal = |name: &str| is_internal(name) && !headers::CLIENT_VISIBLE.contains(&name);
+    let stays_here = |name: &str| internal(name) || HOP_BY_HOP.contains(&name);
     // Few answers carry any; the names are copied because removing borrows the header.
-    let names: Vec<_> = response.headers.keys().filter(|name| internal(name.as_str())).cloned().collect();
+    let names: Vec<_> = response.headers.keys().filter(|name| stays_here(name.as_str())).cloned().collect();
     for name in names {
         response.remove_header(&name);
     }

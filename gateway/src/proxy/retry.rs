@@ -4,11 +4,10 @@
 //! time are left, and a worker is left that was not tried. A refusal (the worker did not start) follows the same
 //! path. The next worker is chosen here, so that "may be repeated" and "was given a worker" cannot disagree.
 
-use http::Method;
-use pingora::{Error, ErrorSource, ErrorType, http::ResponseHeader, proxy::Session};
+use pingora::{Error, ErrorSource, ErrorType, Result, http::ResponseHeader, proxy::Session};
 use weir_protocol::{OipError, Reason, Refusal, WorkerId, headers};
 
-use super::{context::Context, peer};
+use super::{context::Context, peer, respond};
 use crate::telemetry::AttemptOutcome;
 
 /// The error type under which a refusal travels through pingora.
@@ -18,6 +17,14 @@ const REFUSED: ErrorType = ErrorType::Custom("refused by the worker");
 pub(super) fn refusal(response: &ResponseHeader) -> Option<Refusal> {
     let value = response.headers.get(headers::REFUSED)?;
     value.to_str().ok().and_then(Refusal::from_name)
+}
+
+/// Refuses an answer that no request of ours asks for: the connection would stop being HTTP.
+pub(super) fn check_status(response: &ResponseHeader) -> Result<()> {
+    if response.status != http::StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(());
+    }
+    Err(Error::new_up(ErrorType::InvalidHTTPHeader))
 }
 
 /// A worker refused. Answers the error that makes pingora begin another attempt, or `None` when the refusal is to be
@@ -38,12 +45,18 @@ pub(super) fn after_connect_failure(
     ctx: &mut Context,
     mut error: Box<Error>,
 ) -> Box<Error> {
+    let late = ctx.deadline.left().is_zero();
+    let ours = !late && !blames_worker(&error, ctx);
     end_attempt(ctx);
-    let again = next_attempt(session, ctx);
+    let again = !ours && next_attempt(session, ctx);
     if !again {
-        let late = ctx.deadline.left().is_zero();
-        let failure = if late { ctx.deadline.missed() } else { worker_failed(ctx, "could not be reached") };
-        ctx.failure = Some(failure);
+        ctx.failure = Some(match (late, ours) {
+            (true, _) => ctx.deadline.missed(),
+            (_, true) => {
+                OipError::new(Reason::Overloaded, "the gateway cannot open a connection; try again later")
+            }
+            _ => worker_failed(ctx, "could not be reached"),
+        });
     }
     error.set_retry(again);
     error
@@ -85,8 +98,16 @@ pub(super) fn after_break(
             return error;
         }
     }
-    ctx.failure = Some(worker_failed(ctx, "broke the connection before it answered"));
+    ctx.failure = Some(worker_failed(ctx, "broke the connection"));
     error
+}
+
+/// Whether a failed connect says something about the worker, and not about this process or the request: sockets that
+/// cannot be made (too many open files) and deadlines that are over do not.
+pub(super) fn blames_worker(error: &Error, ctx: &Context) -> bool {
+    use ErrorType::{ConnectError, ConnectNoRoute, ConnectRefused, ConnectTimedout};
+    matches!(error.etype(), ConnectError | ConnectNoRoute | ConnectRefused | ConnectTimedout)
+        && !ctx.deadline.left().is_zero()
 }
 
 /// What kind of failure an attempt ended with, for metrics.
@@ -109,9 +130,9 @@ fn end_attempt(ctx: &mut Context) -> Option<WorkerId> {
 fn next_attempt(session: &Session, ctx: &mut Context) -> bool {
     let limits = &ctx.snapshot.config.limits;
     let allowed = ctx.attempts.begun < limits.attempts
-        && session.response_written().is_none()
+        && !respond::begun(session)
         && !ctx.deadline.left().is_zero()
-        && (session.req_header().method == Method::GET || ctx.body.replayable(session));
+        && ctx.body.replayable(session);
     if !allowed {
         return false;
     }
@@ -124,7 +145,7 @@ fn worker_failed(ctx: &Context, what: &str) -> OipError {
     let tried = ctx.attempts.begun;
     OipError::new(
         Reason::WorkerFailed,
-        format!("worker '{worker}' {what} (attempt {tried}); no other worker could be tried"),
+        format!("worker '{worker}' {what}; the request ended after {tried} attempt(s)"),
     )
 }
 
