@@ -135,7 +135,7 @@ async fn live(State(admin): State<Arc<Admin>>) -> Result<Response, AdminError> {
     }
 }
 
-/// `GET /readyz`: 503 while stopping, and until every worker has reported or failed a probe.
+/// `GET /readyz`: 503 while stopping, and at start until every worker has reported or failed a probe.
 async fn ready(State(admin): State<Arc<Admin>>) -> Result<Response, AdminError> {
     if admin.registry.stopping() {
         return Err(AdminError::Unavailable("the gateway is stopping".to_owned()));

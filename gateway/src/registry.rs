@@ -61,6 +61,11 @@ impl Snapshot {
     pub fn worker(&self, name: &WorkerId) -> Option<(&Arc<Endpoint>, &Arc<Sighting>)> {
         self.workers.get(name).map(|(endpoint, sighting)| (endpoint, sighting))
     }
+
+    /// Whether every registered worker has reported or failed a probe.
+    fn settled(&self) -> bool {
+        self.workers.values().all(|(_, sighting)| sighting.settled())
+    }
 }
 
 /// The gateway's shared state. Cheap to read from any thread; changed by its writer alone.
@@ -71,6 +76,9 @@ pub struct Registry {
     generation: watch::Sender<u64>,
     admission: Admission,
     telemetry: Arc<Telemetry>,
+    /// Set for good once all workers had settled. Were it asked anew, each worker added later would send the clients
+    /// of all others away until its first probe.
+    started: AtomicBool,
     stopping: AtomicBool,
     open: Arc<AtomicU64>,
 }
@@ -105,9 +113,12 @@ impl Registry {
     pub fn new(config: Arc<GatewayConfig>, telemetry: Arc<Telemetry>) -> (Arc<Self>, Writer) {
         let (events, queue) = mpsc::channel(EVENT_QUEUE);
         let members = member::Members::new(&config);
+        let limit = config.limits.in_flight;
+        let first = members.first_snapshot(config);
         let registry = Arc::new(Self {
-            admission: Admission::new(config.limits.in_flight),
-            snapshot: ArcSwap::from_pointee(members.first_snapshot(config)),
+            admission: Admission::new(limit),
+            started: AtomicBool::new(first.settled()),
+            snapshot: ArcSwap::from_pointee(first),
             events,
             generation: watch::Sender::new(1),
             telemetry,
@@ -175,10 +186,11 @@ impl Registry {
         self.stopping.store(true, SeqCst);
     }
 
-    /// Whether clients may come: not stopping, and every worker has reported or failed a probe.
+    /// Whether clients may come: every worker has once reported or failed a probe, and no stop was asked for. Workers
+    /// that a reload adds after that change nothing.
     #[must_use]
     pub fn ready(&self) -> bool {
-        !self.stopping() && self.snapshot.load().workers.values().all(|(_, sighting)| sighting.settled())
+        self.started.load(SeqCst) && !self.stopping()
     }
 
     /// Makes `config` the one in use. Returns its generation once requests see it.
@@ -229,8 +241,9 @@ impl Registry {
 
     /// Publishes what the writer built.
     fn publish(&self, snapshot: Snapshot) {
-        let generation = snapshot.generation;
+        let (generation, settled) = (snapshot.generation, snapshot.settled());
         self.snapshot.store(Arc::new(snapshot));
+        self.started.fetch_or(settled, SeqCst);
         self.generation.send_if_modified(|last| std::mem::replace(last, generation) != generation);
     }
 }

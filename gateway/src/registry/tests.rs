@@ -72,6 +72,21 @@ async fn a_reported_model_becomes_routable_and_an_unknown_name_unknown_only_when
 }
 
 #[tokio::test]
+async fn a_worker_added_to_a_ready_gateway_leaves_it_ready() {
+    let (registry, _tasks) = running(config(TWO_WORKERS));
+    let three = format!("{TWO_WORKERS}[[worker]]\nname = \"c\"\nurl = \"http://127.0.0.1:1003\"\n");
+    hear(&registry, "a", report(1, &SERVING)).await;
+    registry.apply(config(&three)).await.unwrap();
+    assert!(!registry.ready(), "no reload makes up for a worker that was not heard of");
+    registry.apply(config(TWO_WORKERS)).await.unwrap();
+    miss(&registry, "b").await;
+    assert!(registry.ready());
+    registry.apply(config(&three)).await.unwrap();
+    assert!(registry.ready());
+    assert_eq!(unresolved(&registry, "other"), Some(Unresolved::Starting), "the new worker may have it");
+}
+
+#[tokio::test]
 async fn only_a_report_that_changes_what_can_be_routed_publishes_a_snapshot() {
     let (registry, _tasks) = running(config(TWO_WORKERS));
     hear(&registry, "a", report(1, &SERVING)).await;
