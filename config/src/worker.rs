@@ -60,6 +60,8 @@ pub struct TrustSection {
 pub struct WorkerLimits {
     /// Largest request body; 413 above; default 1 GiB.
     pub body_bytes: Bytes,
+    /// Request bodies in hand, all together; 503 `memory` above; at least `body_bytes`; default 4 GiB.
+    pub body_total_bytes: Bytes,
     /// Deepest JSON nesting; default 32.
     pub json_depth: usize,
     /// Longest silence of a client while it sends its body; 408 after; default 30 s.

@@ -4,6 +4,7 @@
 //! `infer`'s. Every answer is made by `respond`, every body is read by `body`.
 
 mod body;
+mod budget;
 mod calls;
 mod inference;
 mod linger;
@@ -20,6 +21,7 @@ use hyper_util::{
 };
 use tokio::net::{TcpListener, TcpStream};
 
+pub use self::budget::BodyBudget;
 use self::{linger::Lingering, peer::Peer};
 use crate::{server::Worker, shutdown::Phase, tasks::Tasks};
 

@@ -12,7 +12,7 @@ use crate::{
     backend::Host,
     clock::Clock,
     device::Cpu,
-    http,
+    http::{self, BodyBudget},
     model::{repository, store::Store},
     report::Reporter,
     shutdown::{CLOSE_LIMIT, MIN_NOTICE, Phase, Shutdown},
@@ -35,6 +35,8 @@ pub struct Worker {
     pub reporter: Reporter,
     /// The metrics.
     pub telemetry: Telemetry,
+    /// The bytes that bodies in hand may have.
+    pub bodies: BodyBudget,
     /// The process's phase.
     pub shutdown: Shutdown,
     /// The time.
@@ -47,6 +49,7 @@ impl Worker {
     /// Brings the gauges up to date, for a reader who is about to see them.
     pub fn record_gauges(&self) {
         self.telemetry.record_memory(self.host.cpu.total(), self.host.cpu.free());
+        self.telemetry.record_bodies(self.bodies.held());
         for replica in self.store.replicas() {
             let load = replica.load();
             replica.metrics.record_load(load.in_flight, load.queued);
@@ -89,6 +92,7 @@ impl Server {
             reporter: Reporter::new(config.worker.name.clone(), epoch, Arc::clone(&cpu)),
             host: Host { cpu, intra_op_threads: config.cpu.intra_op_threads },
             telemetry,
+            bodies: BodyBudget::new(config.limits.body_total_bytes),
             shutdown: Shutdown::default(),
             clock,
             config,

@@ -75,6 +75,8 @@ names! {
     MemoryTotal = "weir_worker_memory_total_bytes",
     /// Gauge: memory still free of it, in bytes.
     MemoryFree = "weir_worker_memory_free_bytes",
+    /// Gauge: request bodies in hand, in bytes.
+    Bodies = "weir_worker_body_bytes",
 }
 
 /// The worker's metrics.
@@ -164,6 +166,11 @@ impl Telemetry {
     pub fn record_memory(&self, total: Bytes, free: Bytes) {
         self.gauge(Metric::MemoryTotal, &[]).set(approximate(total.0));
         self.gauge(Metric::MemoryFree, &[]).set(approximate(free.0));
+    }
+
+    /// Shows how many bytes of request bodies are in hand.
+    pub fn record_bodies(&self, held: Bytes) {
+        self.gauge(Metric::Bodies, &[]).set(approximate(held.0));
     }
 
     #[expect(clippy::disallowed_macros, reason = "telemetry owns the raw macros")]

@@ -53,12 +53,21 @@ fn trust_section(table: &mut Table<'_>) -> Read<TrustSection> {
 
 fn limits(table: &mut Table<'_>) -> Read<WorkerLimits> {
     let silence = Duration::from_millis(1)..=HOUR;
-    Ok(WorkerLimits {
-        body_bytes: table.or("body_bytes", Bytes::mib(1024), size(Bytes(1)..=Bytes(1 << 40))),
+    let body = Bytes(1)..=Bytes(1 << 40);
+    let limits = WorkerLimits {
+        body_bytes: table.or("body_bytes", Bytes::mib(1024), size(body.clone())),
+        body_total_bytes: table.or("body_total_bytes", Bytes::mib(4 * 1024), size(body)),
         json_depth: table.or("json_depth", 32, integer(1..=128)),
         body_timeout: table.or("body_timeout", Duration::from_secs(30), duration(silence)),
         in_flight: table.or("in_flight", 65_536, integer(1..=10_000_000)),
-    })
+    };
+    if limits.body_total_bytes < limits.body_bytes {
+        let key = if table.has("body_total_bytes") { "body_total_bytes" } else { "body_bytes" };
+        let (one, all) = (limits.body_bytes, limits.body_total_bytes);
+        let message = format!("one body may have {one}, all of them together {all}");
+        table.wrong(key, message, "set body_total_bytes to at least body_bytes".to_owned());
+    }
+    Ok(limits)
 }
 
 fn cpu(table: &mut Table<'_>) -> Read<CpuSection> {

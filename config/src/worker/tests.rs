@@ -22,6 +22,8 @@ fn every_problem_is_told_with_its_place_and_what_to_write() {
         ("[gateway]\ntrusted = \"10.0.0.0/8\"", "6:11 gateway.trusted ~ [\"127.0.0.0/8\"]"),
         ("[gateway]\ntrusted = [\"10.0.0.1\"]", "6:12 gateway.trusted[0] ~ \"10.1.2.3/32\""),
         ("[gateway]\ntoken = \"abc\"", "6:9 gateway.token ~ write { env = "),
+        ("[limits]\nbody_bytes = \"5 GiB\"", "6:14 limits.body_bytes ~ at least body_bytes"),
+        ("[limits]\nbody_total_bytes = \"1 MiB\"", "6:20 limits.body_total_bytes ~ at least body_bytes"),
         ("[limits]\njson_depth = 129", "6:14 limits.json_depth ~ from 1 to 128"),
         ("[limits]\nbody_timeout = \"0s\"", "6:16 limits.body_timeout ~ from 1ms to 1h"),
         ("[cpu]\nmemory = \"8\"", "6:10 cpu.memory ~ such as \"16 MiB\""),

@@ -5,7 +5,10 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
-use weir_protocol::{OipError, Reason};
+use weir_protocol::{OipError, Reason, Refusal};
+
+use super::budget::Share;
+use crate::infer::Rejection;
 
 /// Room made before the first byte is there, whatever length was promised.
 const FIRST_RESERVE_BYTES: usize = 1 << 20;
@@ -13,12 +16,17 @@ const FIRST_RESERVE_BYTES: usize = 1 << 20;
 /// An unread body up to this is read and thrown away, which keeps the connection. A larger one costs the connection.
 const DISCARD_BYTES: u64 = 64 << 10;
 
-/// Reads a whole body. One that comes in one piece is not copied.
+/// Reads a whole body and takes its bytes from the budget as they arrive. One that comes in one piece is not copied.
 ///
 /// # Errors
 /// `body-too-large` above `limit`, at once when the length was promised; `body-too-slow` when nothing comes for
-/// `silence`; `bad-request` when it breaks off.
-pub(super) async fn read(mut body: Incoming, limit: usize, silence: Duration) -> Result<Bytes, OipError> {
+/// `silence`; `bad-request` when it breaks off; the refusal `memory` when the budget has no room for what came.
+pub(super) async fn read(
+    mut body: Incoming,
+    limit: usize,
+    silence: Duration,
+    share: &mut Share,
+) -> Result<Bytes, Rejection> {
     let promised = body.size_hint().exact();
     check_promised(promised, limit)?;
     let mut first: Option<Bytes> = None;
@@ -26,7 +34,10 @@ pub(super) async fn read(mut body: Incoming, limit: usize, silence: Duration) ->
     while let Some(data) = piece(&mut body, silence).await? {
         let total = first.as_ref().map_or(0, Bytes::len) + whole.len() + data.len();
         if total > limit {
-            return Err(too_large(limit));
+            return Err(too_large(limit).into());
+        }
+        if !share.grow(data.len()) {
+            return Err(Rejection::refused(Refusal::Memory));
         }
         match first.take() {
             None if whole.is_empty() => first = Some(data),

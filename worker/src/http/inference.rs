@@ -4,12 +4,14 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header::CONTENT_ENCODING};
 use hyper::body::Body;
 use weir_protocol::{OipError, Reason, Refusal, headers, rest::Target};
 
 use super::{
     body,
+    budget::Share,
     calls::{BodyState, Inbound},
     respond,
 };
@@ -27,6 +29,19 @@ struct Admitted {
     lanes: Arc<Lanes>,
     json_len: Option<usize>,
     deadline: Option<Duration>,
+}
+
+/// A body whose bytes stay taken from the budget for as long as any piece of it lives: also beyond a client that hung
+/// up, while its body is still being decoded or run.
+struct Held {
+    body: Bytes,
+    _share: Arc<Share>,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
 }
 
 /// Answers an inference.
@@ -79,7 +94,11 @@ fn admit(worker: &Worker, inbound: &Inbound, target: &Target) -> Result<Admitted
     let map = &inbound.parts.headers;
     check_encoding(map)?;
     if let BodyState::Unread(body) = &inbound.body {
-        body::check_promised(body.size_hint().exact(), worker.config.limits.body_bytes.as_usize())?;
+        let promised = body.size_hint().exact();
+        body::check_promised(promised, worker.config.limits.body_bytes.as_usize())?;
+        if !worker.bodies.has_room(promised.unwrap_or(0)) {
+            return Err(Rejection::refused(Refusal::Memory));
+        }
     }
     let expected = "the length of the JSON part in bytes";
     let json_len = number(map, headers::INFERENCE_HEADER_CONTENT_LENGTH, expected)?;
@@ -97,8 +116,12 @@ async fn read_and_run(
     let BodyState::Unread(body) = std::mem::replace(&mut inbound.body, BodyState::Broken) else {
         return Err(OipError::new(Reason::Internal, "the body was read before").into());
     };
-    let body = body::read(body, limits.body_bytes.as_usize(), limits.body_timeout).await?;
+    let mut share = worker.bodies.share();
+    let body = body::read(body, limits.body_bytes.as_usize(), limits.body_timeout, &mut share).await?;
     inbound.body = BodyState::Read;
+    // Held to the end of this function, for tensors made from JSON, and for as long as anybody has a piece of the body.
+    let share = Arc::new(share);
+    let body = Bytes::from_owner(Held { body, _share: Arc::clone(&share) });
     let call = Call {
         body,
         json_len: admitted.json_len,

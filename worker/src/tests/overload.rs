@@ -3,9 +3,28 @@
 use std::time::Duration;
 
 use http::Request;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 use weir_batching::Limits;
 
 use super::fixture::{ECHO_ROW, Running};
+
+/// Bodies of all requests together may be as large as one.
+const TIGHT: &str = "[limits]\nbody_bytes = \"64 KiB\"\nbody_total_bytes = \"64 KiB\"";
+
+/// [`ECHO_ROW`] as a body of 40 KiB.
+fn padded() -> String {
+    format!("{ECHO_ROW:<40960}")
+}
+
+/// Waits until bodies of so many bytes are in hand.
+async fn held(running: &Running, bytes: u64) {
+    while running.worker.bodies.held().0 != bytes {
+        tokio::task::yield_now().await;
+    }
+}
 
 const LIMITS: Limits = Limits { max_batch_rows: 4, max_delay: Duration::ZERO, max_queued_rows: 2 };
 
@@ -97,4 +116,44 @@ async fn requests_that_wait_together_run_together() {
     let text = String::from_utf8(running.get("/metrics").await.body.to_vec()).unwrap();
     assert!(text.contains(r#"weir_worker_batch_rows_sum{model="echo",version="1"} 5"#), "{text}");
     assert!(text.contains(r#"weir_worker_batch_rows_count{model="echo",version="1"} 2"#), "{text}");
+}
+
+#[tokio::test]
+async fn bodies_are_refused_while_those_in_hand_leave_no_room_for_them() {
+    let (running, gate) = Running::gated(TIGHT, LIMITS).await;
+    let mut connection = running.connect().await;
+    let first = running.spawn(async move { connection.post("/v2/models/echo/infer", padded()).await });
+    gate.entered().await;
+    held(&running, 40_960).await;
+    let promised = running.post("/v2/models/echo/infer", padded()).await;
+    assert_eq!((promised.status, promised.header("weir-reason")), (503, "memory"));
+    assert_eq!((promised.header("weir-refused"), promised.header("retry-after")), ("memory", "1"));
+    let mut chunked = TcpStream::connect(running.address).await.unwrap();
+    let head = "POST /v2/models/echo/infer HTTP/1.1\r\nhost: t\r\ntransfer-encoding: chunked\r\n\r\na000\r\n";
+    chunked.write_all(format!("{head}{}", padded()).as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    chunked.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("weir-refused: memory"), "{answer}");
+    let metrics = String::from_utf8(running.get("/metrics").await.body.to_vec()).unwrap();
+    for line in [r#"weir_worker_refused_total{reason="memory"} 2"#, "weir_worker_body_bytes 40960"] {
+        assert!(metrics.contains(line), "{line} is not in\n{metrics}");
+    }
+    gate.open(2);
+    assert_eq!(first.await.unwrap().status, 200);
+    held(&running, 0).await;
+    assert_eq!(running.post("/v2/models/echo/infer", padded()).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_body_that_is_still_arriving_counts_until_its_client_hangs_up() {
+    let (running, gate) = Running::gated(TIGHT, LIMITS).await;
+    let mut slow = TcpStream::connect(running.address).await.unwrap();
+    let head = "POST /v2/models/echo/infer HTTP/1.1\r\nhost: t\r\ncontent-length: 50000\r\n\r\n";
+    slow.write_all(format!("{head}{}", padded()).as_bytes()).await.unwrap();
+    held(&running, 40_960).await;
+    assert_eq!(running.post("/v2/models/echo/infer", padded()).await.header("weir-refused"), "memory");
+    drop(slow);
+    held(&running, 0).await;
+    gate.open(1);
+    assert_eq!(running.post("/v2/models/echo/infer", padded()).await.status, 200);
 }
