@@ -24,7 +24,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use weir_config::{Changes, GatewayConfig, Problems};
 
-use self::{told::told, watch::Watch};
+use self::{
+    told::{joined, removes_most, told},
+    watch::Watch,
+};
 use crate::{
     registry::{Registry, RegistryError},
     telemetry::ReloadKind,
@@ -143,8 +146,8 @@ impl Reloader {
         loop {
             let done = tokio::select! {
                 () = stop.cancelled() => return,
-                () = watch.changed() => self.look().await,
-                _ = look.tick() => self.look().await,
+                () = watch.changed() => self.look(&mut watch).await,
+                _ = look.tick() => self.look(&mut watch).await,
                 () = received(&mut hangup) => self.reload().await.map(drop),
                 Some(reply) = self.calls.recv() => self.answer(reply).await,
             };
@@ -161,8 +164,9 @@ impl Reloader {
         Ok(())
     }
 
-    /// Reloads if the file's bytes are others than those last looked at.
-    async fn look(&mut self) -> Result<(), RegistryError> {
+    /// Reloads if the file's bytes are others than those last looked at, once nobody is writing them.
+    async fn look(&mut self, watch: &mut Watch) -> Result<(), RegistryError> {
+        watch.whole().await;
         if tokio::fs::read(&self.file).await.ok() == self.seen {
             return Ok(());
         }
@@ -196,6 +200,14 @@ impl Reloader {
         let generation = self.registry.apply(config).await?;
         self.registry.telemetry().record_reload(ReloadKind::Applied);
         tracing::info!(generation, "configuration applied: {}", told(&changes));
+        if removes_most(&changes, current.workers.len()) {
+            let workers = joined(&changes.workers_removed);
+            tracing::warn!(
+                generation,
+                workers,
+                "most workers were removed; their drains and counts are gone"
+            );
+        }
         if !needs_restart.is_empty() {
             tracing::warn!("needs a restart: {}", needs_restart.join(", "));
         }

@@ -1,14 +1,17 @@
 //! Reloads of real files, replaced in the ways that editors, shells and Kubernetes replace them.
 
-use std::{fs, os::unix::fs::symlink, time::Duration};
+use std::{fs, io::Write as _, os::unix::fs::symlink, time::Duration};
 
 use notify::{
     EventKind,
-    event::{AccessKind, AccessMode, CreateKind, DataChange, ModifyKind, RenameMode},
+    event::{
+        AccessKind, AccessMode, CreateKind, DataChange, MetadataKind, ModifyKind, RemoveKind, RenameMode,
+    },
 };
 use tempfile::TempDir;
+use tokio::sync::watch;
 
-use super::*;
+use super::{watch::Files, *};
 use crate::{
     task::Tasks,
     tests::{TWO_WORKERS, until},
@@ -199,18 +202,55 @@ async fn the_folder_tells_of_every_way_to_replace_a_file() {
     }
 }
 
+#[tokio::test]
+async fn a_file_is_not_whole_until_its_writer_has_closed_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gateway.toml");
+    let watch = Watch::new(&path);
+    let mut file = fs::File::create(&path).unwrap();
+    file.write_all(b"version = 1").unwrap();
+    until("it is being written", || watch.files() == Files::BeingWritten).await;
+    drop(file);
+    until("it is whole", || watch.files() == Files::Whole).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_is_read_once_it_is_closed_and_the_folder_quiet_and_in_80_ms_at_the_latest() {
+    let (events, millis) = (watch::Sender::new(Files::Whole), Duration::from_millis);
+    let mut watch = Watch::told_by(&events);
+    let begun = tokio::time::Instant::now();
+    watch.whole().await;
+    assert_eq!(begun.elapsed(), millis(10), "nobody writes");
+
+    events.send_replace(Files::BeingWritten);
+    let begun = tokio::time::Instant::now();
+    let writer = async {
+        tokio::time::sleep(millis(60)).await;
+        events.send_replace(Files::Whole);
+    };
+    tokio::join!(watch.whole(), writer);
+    assert_eq!(begun.elapsed(), millis(70), "a pause in writing is waited out");
+
+    events.send_replace(Files::BeingWritten);
+    let begun = tokio::time::Instant::now();
+    watch.whole().await;
+    assert_eq!(begun.elapsed(), millis(80), "a writer that never closes is not");
+}
+
 #[test]
-fn reading_a_file_is_no_change_of_it() {
-    let changes = [
-        (EventKind::Access(AccessKind::Open(AccessMode::Any)), false),
-        (EventKind::Access(AccessKind::Read), false),
-        (EventKind::Access(AccessKind::Close(AccessMode::Read)), false),
-        (EventKind::Access(AccessKind::Close(AccessMode::Write)), true),
-        (EventKind::Create(CreateKind::File), true),
-        (EventKind::Modify(ModifyKind::Data(DataChange::Any)), true),
-        (EventKind::Modify(ModifyKind::Name(RenameMode::To)), true),
+fn what_happened_to_a_file_tells_whether_it_is_whole() {
+    let told = [
+        (EventKind::Access(AccessKind::Open(AccessMode::Any)), None),
+        (EventKind::Access(AccessKind::Read), None),
+        (EventKind::Access(AccessKind::Close(AccessMode::Read)), None),
+        (EventKind::Modify(ModifyKind::Metadata(MetadataKind::Any)), None),
+        (EventKind::Access(AccessKind::Close(AccessMode::Write)), Some(Files::Whole)),
+        (EventKind::Create(CreateKind::File), Some(Files::BeingWritten)),
+        (EventKind::Modify(ModifyKind::Data(DataChange::Any)), Some(Files::BeingWritten)),
+        (EventKind::Modify(ModifyKind::Name(RenameMode::To)), Some(Files::Whole)),
+        (EventKind::Remove(RemoveKind::File), Some(Files::Whole)),
     ];
-    for (kind, changed) in changes {
-        assert_eq!(watch::may_change_a_file(kind), changed, "{kind:?}");
+    for (kind, files) in told {
+        assert_eq!(super::watch::meaning(kind), files, "{kind:?}");
     }
 }

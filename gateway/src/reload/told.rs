@@ -26,7 +26,13 @@ pub(super) fn told(changes: &Changes) -> String {
     said.collect::<Vec<_>>().join("; ")
 }
 
-fn joined(names: &[impl ToString]) -> String {
+/// Whether more than half of the workers there were are gone: more likely half a file than what somebody wants.
+pub(super) fn removes_most(changes: &Changes, workers_before: usize) -> bool {
+    changes.workers_removed.len() * 2 > workers_before
+}
+
+/// Names in a row: `a, b`.
+pub(super) fn joined(names: &[impl ToString]) -> String {
     names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
@@ -47,5 +53,16 @@ mod tests {
         let said = "workers added: c, d; workers removed: a; changed: routes, [limits]; needs a restart: gateway.listen";
         assert_eq!(told(&changes), said);
         assert_eq!(told(&Changes::default()), "");
+    }
+
+    #[test]
+    fn more_than_half_of_the_workers_are_most() {
+        let names = ["a", "b", "c"].map(|name| name.parse().unwrap());
+        for (removed, before, most) in
+            [(0, 0, false), (0, 3, false), (1, 3, false), (1, 2, false), (2, 3, true), (1, 1, true)]
+        {
+            let changes = Changes { workers_removed: names[..removed].to_vec(), ..Changes::default() };
+            assert_eq!(removes_most(&changes, before), most, "{removed} of {before}");
+        }
     }
 }
