@@ -5,17 +5,17 @@
 
 use std::sync::Arc;
 
-use http::{Request, Version as HttpVersion, request::Parts};
+use http::{HeaderValue, Request, Version as HttpVersion, request::Parts};
 use hyper::body::Incoming;
 use weir_config::model::TensorSpec;
 use weir_protocol::{
-    OipError, Reason,
+    OipError, Reason, headers,
     metadata::{ModelMetadata, ServerMetadata, TensorMetadata},
     rest::{RestCall, Target},
 };
 
 use super::{body, inference, linger::Unread, peer::Peer, respond};
-use crate::{backend, infer::Rejection, server::Worker, shutdown::Phase};
+use crate::{backend, infer::Rejection, model::store::Unresolved, server::Worker, shutdown::Phase};
 
 /// A request whose body may not have been read yet.
 pub(super) struct Inbound {
@@ -23,8 +23,21 @@ pub(super) struct Inbound {
     pub(super) parts: Parts,
     /// Its body.
     pub(super) body: BodyState,
-    /// Whether a gateway sent it.
+    /// Whether its sender may be a gateway: its internal headers count.
     pub(super) trusted: bool,
+}
+
+impl Inbound {
+    /// The id that a gateway gave the request. `None` from anybody else, trusted networks included: gateways always
+    /// send one.
+    pub(super) fn gateway_id(&self) -> Option<&HeaderValue> {
+        self.parts.headers.get(headers::REQUEST_ID).filter(|_| self.trusted)
+    }
+
+    /// The rejection of a name that leads to no serving version.
+    pub(super) fn unresolved(&self, unresolved: &Unresolved) -> Rejection {
+        Rejection::unresolved(unresolved, self.gateway_id().is_some())
+    }
 }
 
 /// What became of a request's body.
@@ -87,9 +100,12 @@ async fn dispatch(worker: &Arc<Worker>, inbound: &mut Inbound) -> Result<respond
         RestCall::Live => Ok(respond::json(&serde_json::json!({ "live": true }))),
         RestCall::Ready => ready(worker),
         RestCall::ServerMetadata => Ok(respond::json(&server_metadata())),
-        RestCall::ModelMetadata(target) => model_metadata(worker, &target),
+        RestCall::ModelMetadata(target) => {
+            model_metadata(worker, &target).map_err(|unresolved| inbound.unresolved(&unresolved))
+        }
         RestCall::ModelReady(target) => {
-            worker.store.resolve(&target.model, target.version)?;
+            let resolved = worker.store.resolve(&target.model, target.version);
+            resolved.map_err(|unresolved| inbound.unresolved(&unresolved))?;
             Ok(respond::json(&serde_json::json!({ "name": target.model, "ready": true })))
         }
         RestCall::Load if inbound.trusted => {
@@ -132,7 +148,7 @@ fn server_metadata() -> ServerMetadata {
     }
 }
 
-fn model_metadata(worker: &Worker, target: &Target) -> Result<respond::Response, Rejection> {
+fn model_metadata(worker: &Worker, target: &Target) -> Result<respond::Response, Unresolved> {
     let model = worker.store.model(&target.model)?;
     if let Some(version) = target.version {
         model.replica(version)?;

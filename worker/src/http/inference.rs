@@ -87,7 +87,8 @@ fn admit(worker: &Worker, inbound: &Inbound, target: &Target) -> Result<Admitted
         return Err(Rejection::refused(Refusal::Draining));
     }
     let guard = guard.ok_or_else(|| Rejection::refused(Refusal::QueueFull))?;
-    let (replica, lanes) = worker.store.resolve(&target.model, target.version)?;
+    let resolved = worker.store.resolve(&target.model, target.version);
+    let (replica, lanes) = resolved.map_err(|unresolved| inbound.unresolved(&unresolved))?;
     if lanes.is_full() {
         return Err(Rejection::refused(Refusal::QueueFull));
     }
@@ -146,10 +147,17 @@ fn check_encoding(map: &HeaderMap) -> Result<(), OipError> {
 /// When the answer stops being useful, on the worker's clock: what the gateway says, and what the client says.
 fn deadline(worker: &Worker, map: &HeaderMap, trusted: bool) -> Result<Option<Duration>, OipError> {
     let gateway = if trusted { number(map, headers::DEADLINE_US, "microseconds")? } else { None };
-    let client = number(map, headers::CLIENT_TIMEOUT_MS, "milliseconds")?;
-    let left = [gateway.map(Duration::from_micros), client.map(Duration::from_millis)];
+    let left = [gateway.map(Duration::from_micros), client_timeout(map)?];
     let now = worker.clock.now();
     Ok(left.into_iter().flatten().min().map(|left| now.saturating_add(left)))
+}
+
+/// What the client says, in the gateway's own words.
+fn client_timeout(map: &HeaderMap) -> Result<Option<Duration>, OipError> {
+    let name = headers::CLIENT_TIMEOUT_MS;
+    let wrong = || OipError::bad_request(format!("{name} must be a positive number of milliseconds"));
+    let millis = number(map, name, "milliseconds").map_err(|_| wrong())?;
+    if millis == Some(0) { Err(wrong()) } else { Ok(millis.map(Duration::from_millis)) }
 }
 
 fn number(map: &HeaderMap, name: &'static str, expected: &str) -> Result<Option<u64>, OipError> {

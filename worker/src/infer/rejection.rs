@@ -32,6 +32,19 @@ impl Rejection {
         Self { error: OipError::new(refusal.reason(), message), refusal: Some(refusal) }
     }
 
+    /// A name that leads to no serving version. A gateway asks for what this worker told it that it has, so what is
+    /// not here is not here any more: a refusal, after which the gateway looks elsewhere. Anybody else hears 404.
+    #[must_use]
+    pub fn unresolved(unresolved: &Unresolved, from_gateway: bool) -> Self {
+        let (reason, refusal) = match unresolved {
+            Unresolved::NotReady { .. } => (Reason::NotReady, Some(Refusal::NotReady)),
+            _ if from_gateway => return Self::refused(Refusal::NotReady),
+            Unresolved::Model(_) => (Reason::ModelNotFound, None),
+            Unresolved::Version { .. } => (Reason::VersionNotFound, None),
+        };
+        Self { error: OipError::new(reason, unresolved.to_string()), refusal }
+    }
+
     /// A request that was started, perhaps, and is not done by its deadline.
     #[must_use]
     pub fn late() -> Self {
@@ -42,16 +55,5 @@ impl Rejection {
 impl From<OipError> for Rejection {
     fn from(error: OipError) -> Self {
         Self { error, refusal: None }
-    }
-}
-
-impl From<Unresolved> for Rejection {
-    fn from(unresolved: Unresolved) -> Self {
-        let (reason, refusal) = match unresolved {
-            Unresolved::Model(_) => (Reason::ModelNotFound, None),
-            Unresolved::Version { .. } => (Reason::VersionNotFound, None),
-            Unresolved::NotReady { .. } => (Reason::NotReady, Some(Refusal::NotReady)),
-        };
-        Self { error: OipError::new(reason, unresolved.to_string()), refusal }
     }
 }

@@ -9,15 +9,21 @@ use crate::model::store::Unresolved;
 fn only_what_was_not_started_is_a_refusal() {
     let (model, version) = ("m".parse().unwrap(), Version::new(2).unwrap());
     let known = "1".to_owned();
-    let of = |unresolved: Unresolved| {
-        let rejection = Rejection::from(unresolved);
-        (rejection.error.reason, rejection.refusal)
-    };
-    assert_eq!(of(Unresolved::Model("m".parse().unwrap())), (Reason::ModelNotFound, None));
+    let unknown = Unresolved::Model("m".parse().unwrap());
     let missing = Unresolved::Version { model, version, known };
-    assert_eq!(of(missing), (Reason::VersionNotFound, None));
     let unready = Unresolved::NotReady { model: "m".parse().unwrap(), version: None, state: "x" };
-    assert_eq!(of(unready), (Reason::NotReady, Some(Refusal::NotReady)));
+    let refused = (Reason::NotReady, Some(Refusal::NotReady));
+    for (unresolved, to_client) in [
+        (unknown, (Reason::ModelNotFound, None)),
+        (missing, (Reason::VersionNotFound, None)),
+        (unready, refused),
+    ] {
+        let told = |from_gateway| {
+            let rejection = Rejection::unresolved(&unresolved, from_gateway);
+            (rejection.error.reason, rejection.refusal)
+        };
+        assert_eq!((told(false), told(true)), (to_client, refused), "{unresolved}");
+    }
     assert_eq!(Rejection::late().refusal, None);
     for refusal in Refusal::ALL {
         let rejection = Rejection::refused(refusal);

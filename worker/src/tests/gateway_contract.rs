@@ -55,13 +55,52 @@ async fn the_shared_token_makes_a_stranger_a_gateway() {
 #[tokio::test]
 async fn a_deadline_that_has_passed_is_a_refusal_with_504() {
     let running = Running::start(Repository::echo()).await;
-    for (header, value) in [("weir-deadline-us", "0"), ("x-timeout-ms", "0")] {
-        let reply =
-            running.send(Request::post("/v2/models/echo/infer").header(header, value), ECHO_ROW).await;
-        assert_eq!((reply.status, reply.header("weir-refused")), (504, "deadline"), "{header}");
-        assert_eq!(reply.header("retry-after"), "", "there is nothing to retry for");
-    }
+    let request = Request::post("/v2/models/echo/infer").header("weir-deadline-us", "0");
+    let reply = running.send(request, ECHO_ROW).await;
+    assert_eq!((reply.status, reply.header("weir-refused")), (504, "deadline"));
+    assert_eq!(reply.header("retry-after"), "", "there is nothing to retry for");
     running.assert_serves().await;
+}
+
+#[tokio::test]
+async fn a_clients_own_timeout_of_nothing_is_a_mistake_as_it_is_at_the_gateway() {
+    let running = Running::start(Repository::echo()).await;
+    for value in ["0", "-1", "soon", ""] {
+        let request = Request::post("/v2/models/echo/infer").header("x-timeout-ms", value);
+        let reply = running.send(request, ECHO_ROW).await;
+        assert_eq!((reply.status, reply.header("weir-reason")), (400, "bad-request"), "{value}");
+        assert_eq!(reply.error(), "x-timeout-ms must be a positive number of milliseconds");
+    }
+}
+
+#[tokio::test]
+async fn what_a_gateway_asks_for_and_is_not_here_is_refused_and_never_unknown() {
+    let running = Running::start(Repository::echo()).await;
+    for (path, unknown) in [
+        ("/v2/models/none/versions/1", "model-not-found"),
+        ("/v2/models/echo/versions/2", "version-not-found"),
+    ] {
+        for (suffix, call) in
+            [("/infer", Request::post as fn(String) -> _), ("", Request::get), ("/ready", Request::get)]
+        {
+            let path = format!("{path}{suffix}");
+            let gateway = call(path.clone()).header("weir-request-id", "r-1");
+            let reply = running.send(gateway, ECHO_ROW).await;
+            assert_eq!((reply.status, reply.header("weir-reason")), (503, "not-ready"), "{path}");
+            assert_eq!(reply.header("weir-refused"), "not-ready", "{path}");
+            let direct = running.send(call(path.clone()), ECHO_ROW).await;
+            assert_eq!((direct.status, direct.header("weir-reason")), (404, unknown), "{path}");
+        }
+    }
+    let metrics = String::from_utf8(running.get("/metrics").await.body.to_vec()).unwrap();
+    assert!(metrics.contains(r#"weir_worker_refused_total{reason="not-ready"} 2"#), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_strangers_request_id_does_not_make_it_a_gateway() {
+    let running = Running::with(Repository::echo(), STRANGERS).await;
+    let request = Request::get("/v2/models/none").header("weir-request-id", "r-1");
+    assert_eq!(running.send(request, "").await.status, 404);
 }
 
 #[tokio::test]
