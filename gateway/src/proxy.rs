@@ -102,7 +102,6 @@ impl ProxyHttp for Proxy {
         ctx: &mut Context,
     ) -> Result<()> {
         ctx.mark_sent();
-        ctx.attempts.upstream = ctx.attempts.started.map(|started| started.elapsed());
         let Some(refusal) = retry::refusal(response) else {
             ctx.attempts.answered = true;
             return retry::check_status(response);

@@ -54,8 +54,6 @@ pub(super) struct Attempts {
     pub(super) next: Option<Lease>,
     /// When the current one had its worker chosen.
     pub(super) started: Option<Instant>,
-    /// Time from the last attempt's start to the first byte of its answer.
-    pub(super) upstream: Option<Duration>,
     /// Whether the worker in hand has begun an answer that is no refusal.
     pub(super) answered: bool,
     /// The worker that answered, or the last that was tried.

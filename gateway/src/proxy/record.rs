@@ -20,7 +20,7 @@ pub(super) fn request(telemetry: &Telemetry, session: &Session, error: Option<&E
         attempts: ctx.attempts.begun,
         worker: ctx.attempts.last.as_ref().filter(|_| !ctx.answered_here),
         duration: ctx.arrived.elapsed(),
-        upstream_duration: ctx.attempts.upstream,
+        upstream_duration: ctx.attempts.started.filter(|_| ctx.attempts.answered).map(|at| at.elapsed()),
     };
     telemetry.record_request(&record);
     if ctx.snapshot.config.gateway.access_log {

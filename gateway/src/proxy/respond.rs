@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{Method, header};
 use pingora::{Error, Result, http::ResponseHeader, proxy::Session};
 use tokio::time::timeout;
-use weir_protocol::{OipError, headers, metadata::ServerMetadata};
+use weir_protocol::{OipError, Reason, headers, metadata::ServerMetadata, rest::RestCall};
 
 use super::{context::Context, peer::is_internal};
 
@@ -82,6 +82,10 @@ pub(super) async fn answer(session: &mut Session, ctx: &mut Context, answer: Ans
         head.insert_header(headers::REASON, error.reason.name())?;
         if error.reason.retry_later() {
             head.insert_header(header::RETRY_AFTER, RETRY_AFTER)?;
+        }
+        if error.reason == Reason::MethodNotAllowed {
+            let posts = RestCall::parse("POST", session.req_header().uri.path()).is_ok();
+            head.insert_header(header::ALLOW, if posts { "POST" } else { "GET, HEAD" })?;
         }
         ctx.failure = Some(error);
     }
