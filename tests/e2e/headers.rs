@@ -75,11 +75,11 @@ async fn a_clients_deadline_reaches_the_worker_as_time_left() {
 #[tokio::test]
 async fn a_wrong_method_is_told_the_right_one() {
     let stub = StubWorker::start("stub", "m", HeaderMap::new()).await.unwrap();
-    let client = fleet(&stub).await.client();
+    let fleet = fleet(&stub).await;
     for (method, path, allowed) in
         [(http::Method::GET, infer::path("m"), "POST"), (http::Method::DELETE, "/v2".to_owned(), "GET, HEAD")]
     {
-        let reply = client.call(method, &path).await.unwrap();
+        let reply = fleet.client().call(method, &path).await.unwrap();
         assert_eq!((reply.status, reply.header("allow")), (405, allowed), "{reply}");
     }
 }
