@@ -13,7 +13,10 @@ use std::{io, net::TcpListener, sync::Arc};
 
 use axum::{
     Json, Router,
-    extract::{DefaultBodyLimit, State},
+    extract::{
+        DefaultBodyLimit, State,
+        rejection::{PathRejection, QueryRejection, StringRejection},
+    },
     http::{StatusCode, Uri, header},
     middleware,
     response::{IntoResponse, Response},
@@ -94,6 +97,9 @@ enum AdminError {
     /// 405: the path exists, the verb does not.
     #[error("this path does not take this method")]
     Method,
+    /// 413: the body is larger than any configuration.
+    #[error("the body is larger than {MAX_BODY_BYTES} bytes")]
+    TooLarge,
     /// 503: not now.
     #[error("{0}")]
     Unavailable(String),
@@ -107,6 +113,7 @@ impl IntoResponse for AdminError {
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
         let mut response = (status, Json(json!({ "error": self.to_string() }))).into_response();
@@ -123,6 +130,27 @@ impl From<RegistryError> for AdminError {
         match error {
             RegistryError::UnknownWorker(_) => Self::NotFound(error.to_string()),
             RegistryError::Stopped => Self::Unavailable(error.to_string()),
+        }
+    }
+}
+
+impl From<PathRejection> for AdminError {
+    fn from(rejection: PathRejection) -> Self {
+        Self::Bad(rejection.body_text())
+    }
+}
+
+impl From<QueryRejection> for AdminError {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::Bad(rejection.body_text())
+    }
+}
+
+impl From<StringRejection> for AdminError {
+    fn from(rejection: StringRejection) -> Self {
+        match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Self::TooLarge,
+            _ => Self::Bad(rejection.body_text()),
         }
     }
 }

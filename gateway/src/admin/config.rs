@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json,
-    extract::State,
+    extract::{State, rejection::StringRejection},
     http::StatusCode,
     response::{IntoResponse, Response},
 };
@@ -37,7 +37,11 @@ pub(super) async fn reload(State(admin): State<Arc<Admin>>) -> Result<Response, 
 }
 
 /// `POST /v1/config/validate` with the text of a `gateway.toml`: 200, or 422 with every problem. Changes nothing.
-pub(super) async fn validate(State(admin): State<Arc<Admin>>, text: String) -> Result<Response, AdminError> {
+pub(super) async fn validate(
+    State(admin): State<Arc<Admin>>,
+    text: Result<String, StringRejection>,
+) -> Result<Response, AdminError> {
+    let text = text?;
     let file = admin.reload.file().to_owned();
     // Off the runtime: host names are resolved on the way.
     let parsed = tokio::task::spawn_blocking(move || GatewayConfig::parse(&text, &file)).await;

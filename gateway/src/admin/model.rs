@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::{Path, State, rejection::PathRejection},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
@@ -80,8 +80,9 @@ pub(super) async fn list(State(admin): State<Arc<Admin>>) -> Response {
 /// `GET /v1/models/M`
 pub(super) async fn show(
     State(admin): State<Arc<Admin>>,
-    Path(model): Path<String>,
+    model: Result<Path<String>, PathRejection>,
 ) -> Result<Response, AdminError> {
+    let Path(model) = model?;
     let snapshot = admin.registry.snapshot_full();
     let found = snapshot.directory.models().find(|(name, _)| name.as_str() == model);
     let (name, found) = found

@@ -287,6 +287,32 @@ async fn wrong_paths_and_methods_are_told_as_json() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_read_is_told_as_json_and_does_nothing() {
+    let gateway = Gateway::start(None);
+    gateway.settle().await;
+    let drain = "/v1/workers/a/drain";
+    let large = vec![b'#'; MAX_BODY_BYTES + 1];
+    let calls = [
+        (format!("{drain}?wait=1s&wait=2s"), vec![], 400),
+        (format!("{drain}?wiat=1s"), vec![], 400),
+        (format!("{drain}?wait=%ff"), vec![], 400),
+        ("/v1/workers/%ff/drain".to_owned(), vec![], 400),
+        ("/v1/workers/%ff/undrain".to_owned(), vec![], 400),
+        ("/v1/config/validate".to_owned(), vec![0xff], 400),
+        ("/v1/config/validate".to_owned(), large, 413),
+    ];
+    for (path, body, expected) in calls {
+        let (status, body) = gateway.post(&path, body).await;
+        assert_eq!((status, body["error"].is_string()), (expected, true), "{path}: {body}");
+    }
+    for path in ["/v1/workers/%ff", "/v1/models/%ff"] {
+        let (status, body) = gateway.get(path).await;
+        assert_eq!((status, body["error"].is_string()), (400, true), "{path}: {body}");
+    }
+    assert!(!gateway.admin.registry.snapshot().endpoints[0].live.draining());
+}
+
+#[tokio::test]
 async fn metrics_are_served_as_prometheus_reads_them() {
     let gateway = Gateway::start(None);
     gateway.settle().await;

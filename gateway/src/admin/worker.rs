@@ -4,7 +4,10 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Json,
-    extract::{Path, Query, State},
+    extract::{
+        Path, Query, State,
+        rejection::{PathRejection, QueryRejection},
+    },
     http::StatusCode,
     response::{IntoResponse, Response},
 };
@@ -84,8 +87,9 @@ pub(super) async fn list(State(admin): State<Arc<Admin>>) -> Response {
 /// `GET /v1/workers/W`
 pub(super) async fn show(
     State(admin): State<Arc<Admin>>,
-    Path(worker): Path<String>,
+    worker: Result<Path<String>, PathRejection>,
 ) -> Result<Response, AdminError> {
+    let Path(worker) = worker?;
     let snapshot = admin.registry.snapshot_full();
     let known = worker.parse().ok().and_then(|name| snapshot.worker(&name));
     let (endpoint, sighting) = known.ok_or_else(|| unknown(&worker))?;
@@ -96,6 +100,7 @@ pub(super) async fn show(
 
 /// Query of a drain.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct DrainQuery {
     wait: Option<String>,
 }
@@ -104,11 +109,12 @@ pub(super) struct DrainQuery {
 /// many may still (202). With `wait` it answers when the worker has nothing in flight, or after that time.
 pub(super) async fn drain(
     State(admin): State<Arc<Admin>>,
-    Path(worker): Path<String>,
-    Query(query): Query<DrainQuery>,
+    worker: Result<Path<String>, PathRejection>,
+    query: Result<Query<DrainQuery>, QueryRejection>,
 ) -> Result<Response, AdminError> {
+    let Path(worker) = worker?;
     let name: WorkerId = worker.parse().map_err(|_| unknown(&worker))?;
-    let in_flight = query.wait.as_deref().map_or(Ok(Duration::ZERO), wait)?;
+    let in_flight = query?.wait.as_deref().map_or(Ok(Duration::ZERO), wait)?;
     let dispatching = admin.registry.snapshot().config.timeouts.connect.saturating_add(HANDOVER);
     let drained = admin.registry.drain(&name, DrainWait { dispatching, in_flight }).await?;
     let status = if drained.dispatching == 0 { StatusCode::OK } else { StatusCode::ACCEPTED };
@@ -124,8 +130,9 @@ pub(super) async fn drain(
 /// `POST /v1/workers/W/undrain`
 pub(super) async fn undrain(
     State(admin): State<Arc<Admin>>,
-    Path(worker): Path<String>,
+    worker: Result<Path<String>, PathRejection>,
 ) -> Result<Response, AdminError> {
+    let Path(worker) = worker?;
     let name: WorkerId = worker.parse().map_err(|_| unknown(&worker))?;
     admin.registry.undrain(&name).await?;
     Ok(Json(json!({ "worker": name, "draining": false })).into_response())
