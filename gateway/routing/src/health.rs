@@ -1,8 +1,7 @@
 //! Health of a worker from probes alone: three states and how many results in a row move between them.
 //!
-//! Owns the counting, not the probing: the prober calls [`HealthTracker::on_probe`] after each probe, the proxy's
-//! failed connects come in through [`HealthTracker::on_connect_failure`], and whoever owns the tracker publishes
-//! the transitions. Knows no time.
+//! Owns the counting, not the probing: whoever owns a tracker calls [`HealthTracker::on_probe`] after each probe, and
+//! after each request that could not connect as if a probe had failed, and publishes the transitions. Knows no time.
 
 /// What probes say of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -92,12 +91,6 @@ impl HealthTracker {
         self.proven |= ok;
         Some(verdict)
     }
-
-    /// Takes in that a request could not connect: as strong as a failed probe. Returns the new health when this
-    /// changed it.
-    pub fn on_connect_failure(&mut self) -> Option<Health> {
-        self.on_probe(false)
-    }
 }
 
 #[cfg(test)]
@@ -145,16 +138,6 @@ mod tests {
     #[test]
     fn zero_counts_as_one() {
         assert_eq!(story(tracker(0, 0), "+-+-"), "HUHU");
-    }
-
-    #[test]
-    fn a_failed_connect_weighs_as_much_as_a_failed_probe() {
-        let mut tracker = tracker(2, 1);
-        assert_eq!(tracker.on_probe(true), Some(Health::Healthy));
-        assert_eq!(tracker.on_connect_failure(), None);
-        assert_eq!(tracker.on_probe(false), Some(Health::Unhealthy));
-        assert_eq!(tracker.on_connect_failure(), None);
-        assert_eq!(tracker.on_probe(true), Some(Health::Healthy));
     }
 
     #[test]
