@@ -19,15 +19,19 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::conn::auto,
 };
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Notify,
+};
 
 pub use self::budget::BodyBudget;
 use self::{linger::Lingering, peer::Peer};
 use crate::{server::Worker, shutdown::Phase, tasks::Tasks};
 
-/// Longest time for a request's head to arrive, which includes the idle time before it. Long, because a gateway keeps
-/// idle connections, and one that closes under a request costs a retry.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(600);
+/// Longest time until a connection's first request has come, and over HTTP/1.1 for every later request's head to
+/// arrive, the idle time before it included. Long, because a gateway keeps idle connections, and one that closes under
+/// a request costs a retry.
+pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Most header fields of a request.
 const MAX_HEADERS: usize = 128;
@@ -56,6 +60,14 @@ pub async fn serve(worker: Arc<Worker>, listener: TcpListener, connections: Task
     }
 }
 
+/// Ends when the first request is too late; never once it came. hyper itself waits without limit for the bytes that
+/// tell HTTP/1.1 from HTTP/2.
+async fn silent(first_request: &Notify) {
+    if tokio::time::timeout(HEAD_TIMEOUT, first_request.notified()).await.is_ok() {
+        std::future::pending::<()>().await;
+    }
+}
+
 async fn connection(worker: Arc<Worker>, stream: TcpStream, address: SocketAddr, tasks: Tasks) {
     // Or small answers wait 40 ms for the peer's delayed acknowledgement.
     if let Err(error) = stream.set_nodelay(true) {
@@ -64,7 +76,10 @@ async fn connection(worker: Arc<Worker>, stream: TcpStream, address: SocketAddr,
     let peer = Peer::new(address, &worker.config.gateway);
     let shutdown = worker.shutdown.clone();
     let (stream, unread) = Lingering::new(stream);
+    let begun = Arc::new(Notify::new());
+    let first_request = Arc::clone(&begun);
     let service = service_fn(move |request: Request<Incoming>| {
+        begun.notify_one();
         let (worker, unread) = (Arc::clone(&worker), unread.clone());
         async move { Ok::<_, Infallible>(calls::answer(&worker, peer, request, &unread).await) }
     });
@@ -75,6 +90,7 @@ async fn connection(worker: Arc<Worker>, stream: TcpStream, address: SocketAddr,
     let closing = shutdown.reached(Phase::Closing);
     let result = tokio::select! {
         result = connection.as_mut() => result,
+        () = silent(&first_request) => return,
         () = closing => {
             connection.as_mut().graceful_shutdown();
             connection.await

@@ -10,6 +10,7 @@ use tokio::{
 use weir_batching::Limits;
 
 use super::fixture::{ECHO_ROW, Repository, Running};
+use crate::http::HEAD_TIMEOUT;
 
 const LIMITS: Limits = Limits { max_batch_rows: 4, max_delay: Duration::ZERO, max_queued_rows: 64 };
 
@@ -182,4 +183,27 @@ async fn a_large_result_is_written_as_json_whole() {
     let given: Vec<f64> = serde_json::from_value(output["data"].clone()).unwrap();
     assert!(given.iter().zip(&values).all(|(given, sent)| *given == f64::from(*sent)));
     assert_eq!(given.len(), values.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_never_says_what_it_speaks_is_closed() {
+    let running = Running::unloaded(Repository::echo(), "", false).await;
+    for first_bytes in ["", "P", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+        let mut stream = TcpStream::connect(running.address).await.unwrap();
+        stream.write_all(first_bytes.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let closed = tokio::time::timeout(HEAD_TIMEOUT * 2, stream.read_to_end(&mut answer)).await;
+        assert!(closed.is_ok(), "{first_bytes:?} holds its connection");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_may_take_longer_than_its_head_might_have() {
+    let (running, gate) = Running::gated("", LIMITS).await;
+    let mut connection = running.connect().await;
+    let reply = running.spawn(async move { connection.post("/v2/models/echo/infer", ECHO_ROW).await });
+    gate.entered().await;
+    tokio::time::advance(HEAD_TIMEOUT * 2).await;
+    gate.open(1);
+    assert_eq!(reply.await.unwrap().status, 200);
 }

@@ -35,7 +35,16 @@ fn an_ipv4_peer_on_an_ipv6_listener_is_the_same_peer() {
 
 #[test]
 fn tokens_are_compared_whole() {
-    for (a, b, same) in [("", "", true), ("ab", "ab", true), ("ab", "abc", false), ("ab", "aB", false)] {
-        assert_eq!(equal(a.as_bytes(), b.as_bytes()), same, "{a} {b}");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("token"), "ab").unwrap();
+    let toml = "version = 1\n[worker]\nname = \"w\"\nrepository = \".\"\n[gateway]\ntrusted = []\n\
+                token = { file = \"token\" }\n";
+    let trust = WorkerConfig::parse(toml, &folder.path().join("worker.toml")).unwrap().gateway;
+    let peer = Peer::new(SocketAddr::from(([127, 0, 0, 1], 1)), &trust);
+    for (given, same) in [("", false), ("a", false), ("ab", true), ("abc", false), ("aB", false)] {
+        let request =
+            HeaderMap::from_iter([(http::HeaderName::from_static(headers::TOKEN), given.parse().unwrap())]);
+        assert_eq!(peer.is_trusted(&request, &trust), same, "{given}");
     }
+    assert!(!peer.is_trusted(&HeaderMap::new(), &trust));
 }
