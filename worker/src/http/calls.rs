@@ -76,7 +76,20 @@ pub(super) async fn answer(
         respond::close(&mut response);
     }
     respond::echo_id(&mut response, &inbound.parts.headers);
+    log(&inbound, &response);
     response
+}
+
+/// One line a request, at DEBUG; the id is the one in the gateway's log.
+fn log(inbound: &Inbound, response: &respond::Response) {
+    tracing::debug!(
+        request_id = inbound.gateway_id().and_then(|id| id.to_str().ok()),
+        method = %inbound.parts.method,
+        path = inbound.parts.uri.path(),
+        status = response.status().as_u16(),
+        reason = response.headers().get(headers::REASON).and_then(|reason| reason.to_str().ok()),
+        "answered"
+    );
 }
 
 /// The answer to a request that reached no model version.

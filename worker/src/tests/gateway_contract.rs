@@ -1,6 +1,9 @@
 //! What only gateways may see and say.
 
+use std::sync::Arc;
+
 use http::Request;
+use parking_lot::Mutex;
 
 use super::fixture::{ECHO_ROW, Repository, Running};
 
@@ -101,6 +104,39 @@ async fn a_strangers_request_id_does_not_make_it_a_gateway() {
     let running = Running::with(Repository::echo(), STRANGERS).await;
     let request = Request::get("/v2/models/none").header("weir-request-id", "r-1");
     assert_eq!(running.send(request, "").await.status, 404);
+}
+
+/// Lines of a log.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn the_log_names_a_request_as_the_gateway_does() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let log = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).json().flatten_event(true);
+    // For this thread, on which the whole worker runs.
+    let _guard = tracing::subscriber::set_default(log.with_writer(move || writer.clone()).finish());
+    let running = Running::start(Repository::echo()).await;
+    let request = Request::post("/v2/models/none/infer").header("weir-request-id", "r-17");
+    assert_eq!(running.send(request, ECHO_ROW).await.status, 503);
+    let text = String::from_utf8(lines.0.lock().clone()).unwrap();
+    let line =
+        text.lines().find(|line| line.contains("r-17")).unwrap_or_else(|| panic!("not logged:\n{text}"));
+    let line: serde_json::Value = serde_json::from_str(line).unwrap();
+    assert_eq!((&line["request_id"], &line["status"]), (&"r-17".into(), &503.into()));
+    assert_eq!((&line["path"], &line["reason"]), (&"/v2/models/none/infer".into(), &"not-ready".into()));
 }
 
 #[tokio::test]
