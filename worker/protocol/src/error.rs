@@ -42,7 +42,7 @@ impl OipError {
 
 macro_rules! reasons {
     ($($(#[$doc:meta])* $variant:ident = $name:literal => $status:literal,)*) => {
-        /// Why a request was not answered with a result. The variant decides the HTTP status (DESIGN.md section 8).
+        /// Why a request was not answered with a result. The variant decides the HTTP status.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Reason {
             $($(#[$doc])* #[doc = concat!("HTTP ", stringify!($status), ", `weir-reason: ", $name, "`.")] $variant,)*
@@ -131,7 +131,7 @@ impl fmt::Display for Reason {
 }
 
 /// Why a worker did not start a request (`weir-refused`). A refusal means *not started*: trying elsewhere is
-/// always safe, and it counts neither as an error nor against the retry budget (DESIGN.md section 4).
+/// always safe, and it counts neither as an error nor against the retry budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Refusal {
     /// The quote exceeds the bound that came with the request.

@@ -7,10 +7,9 @@
 pub const INTERNAL_PREFIX: &str = "weir-";
 /// ORCA load headers, stripped in both directions like the internal ones.
 pub const ORCA_LOAD: &str = "endpoint-load-metrics";
-/// Asks a foreign worker for ORCA load headers.
-pub const ORCA_FORMAT: &str = "endpoint-load-metrics-format";
 
-/// Gateway to worker: the id of the request, for logs on both sides.
+/// Gateway to worker: the id of the request, for logs on both sides (the worker's at DEBUG). Always sent: a trusted
+/// peer that sends it is a gateway.
 pub const REQUEST_ID: &str = "weir-request-id";
 /// Gateway to worker: time left until the deadline, in microseconds, decimal.
 pub const DEADLINE_US: &str = "weir-deadline-us";
@@ -43,9 +42,7 @@ mod tests {
         for internal in [REQUEST_ID, DEADLINE_US, TOKEN, REFUSED, SERVED, REASON] {
             assert!(internal.starts_with(INTERNAL_PREFIX), "{internal}");
         }
-        for public in
-            [CLIENT_REQUEST_ID, CLIENT_TIMEOUT_MS, INFERENCE_HEADER_CONTENT_LENGTH, ORCA_LOAD, ORCA_FORMAT]
-        {
+        for public in [CLIENT_REQUEST_ID, CLIENT_TIMEOUT_MS, INFERENCE_HEADER_CONTENT_LENGTH, ORCA_LOAD] {
             assert!(!public.starts_with(INTERNAL_PREFIX), "{public}");
         }
     }

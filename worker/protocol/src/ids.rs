@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::shown;
 
-/// Longest model or worker name, in bytes (DESIGN.md section 4).
+/// Longest model or worker name, in bytes.
 pub const MAX_NAME_BYTES: usize = 128;
 
 /// Why a name or version was refused.

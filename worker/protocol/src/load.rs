@@ -10,7 +10,7 @@ use crate::{Bytes, ModelName, Version, WorkerId};
 /// Format number of [`LoadReport`]; a gateway refuses any other.
 pub const FORMAT: u32 = 1;
 
-/// Life of one model version on one worker. Wire codes count from 0 in this order (DESIGN.md section 5).
+/// Life of one model version on one worker. Wire codes count from 0 in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Lifecycle {
@@ -191,7 +191,7 @@ mod tests {
     fn states_are_named_alike_in_the_report_and_in_labels() {
         for (code, state) in STATES.into_iter().enumerate() {
             assert_eq!(serde_json::to_value(state).unwrap(), state.name());
-            assert_eq!(state as usize, code, "wire codes follow the order of DESIGN.md section 5");
+            assert_eq!(state as usize, code, "wire codes follow the order of the enum");
         }
     }
 }

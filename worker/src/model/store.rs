@@ -13,7 +13,7 @@ use std::{
 };
 
 use weir_config::ModelConfig;
-use weir_protocol::{Bytes, ModelName, Version};
+use weir_protocol::{ModelName, Version};
 
 use super::{
     lanes::{LaneSettings, Lanes},
@@ -216,12 +216,6 @@ impl Model {
     /// Versions that serve now, ascending.
     pub fn serving(&self) -> impl Iterator<Item = Version> {
         self.replicas.values().filter_map(serving).map(|(replica, _)| replica.version)
-    }
-
-    /// Size of the largest version's file.
-    #[must_use]
-    pub fn size(&self) -> Bytes {
-        self.found.versions.iter().map(|version| version.size).max().unwrap_or_default()
     }
 
     /// The error for a version that does not serve now (`None` = none does).

@@ -1,5 +1,7 @@
 //! Names to serving versions, in every state.
 
+use weir_protocol::Bytes;
+
 use super::*;
 use crate::{
     device::Cpu,
