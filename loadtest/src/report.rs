@@ -38,8 +38,6 @@ pub struct Report {
     pub not_sent: u64,
     /// Responses with status 200 that are no result. Part of `lost`.
     pub malformed: u64,
-    /// Always 0: nothing is ever sent twice.
-    pub retries: u64,
     /// Well-formed results per second of `seconds`.
     pub throughput: f64,
     /// From the due time to the end of the response, of well-formed results.
@@ -125,7 +123,6 @@ impl Report {
             lost: requests - tally.ok,
             not_sent: tally.not_sent,
             malformed: tally.malformed,
-            retries: 0,
             throughput: if seconds > 0.0 { tally.ok as f64 / seconds } else { 0.0 },
             latency_ms: Percentiles::from(&tally.latency),
             lag_ms: Percentiles::from(&tally.lag),

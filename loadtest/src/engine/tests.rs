@@ -1,13 +1,20 @@
 //! The engine against a small server in this process, whose answers the test holds back at will.
 
-use std::{convert::Infallible, net::SocketAddr};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::atomic::{AtomicU64, Ordering::SeqCst},
+};
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::{
+    io::AsyncReadExt as _,
+    net::{TcpListener, TcpSocket},
+};
 
 use super::*;
 use crate::{Call, Encoding, InputSpec, Process};
@@ -108,6 +115,22 @@ async fn an_answer_that_is_no_result_is_lost() {
     let report = Run::start(plan(server(gate, refuse).await, 5, 5)).unwrap().finish().await;
     assert_eq!((report.statuses, report.lost), ([(503, 5)].into(), 5));
     assert_eq!(report.reasons, [("draining".to_owned(), 5)].into());
+}
+
+#[tokio::test]
+async fn a_request_whose_connection_breaks_is_lost_and_not_sent_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let came = Arc::new(AtomicU64::new(0));
+    let (tasks, count) = (TaskTracker::new(), came.clone());
+    tasks.spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            // It has read a part of the request when it ends the connection.
+            count.fetch_add(u64::from(stream.read_u8().await.is_ok()), SeqCst);
+        }
+    });
+    let report = Run::start(plan(address, 20, 20)).unwrap().finish().await;
+    assert_eq!((report.sent, report.lost, came.load(SeqCst)), (20, 20, 20), "{report}");
 }
 
 #[tokio::test]
