@@ -27,6 +27,35 @@ pub(crate) fn dead_paths(tree: &Tree) -> Vec<String> {
     violations
 }
 
+/// Documents that comments in code name, and that are no tracked file.
+pub(crate) fn dead_citations(tree: &Tree) -> Vec<String> {
+    let mut violations = Vec::new();
+    for (path, text) in tree.texts.iter().filter(|(path, _)| path.ends_with(".rs")) {
+        let base = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        for (index, line) in text.lines().enumerate() {
+            let cited =
+                comment(line).split(|c: char| !part_of_a_path(c)).map(|word| word.trim_end_matches('.'));
+            let documents = cited.filter(|word| word.len() > ".md".len() && word.ends_with(".md"));
+            violations.extend(
+                documents
+                    .filter(|word| !exists(word, base, &tree.paths))
+                    .map(|word| format!("{path}:{} {word}", index + 1)),
+            );
+        }
+    }
+    violations
+}
+
+/// What a line of code says to people: all of it, or what stands after the code.
+fn comment(line: &str) -> &str {
+    let line = line.trim_start();
+    if line.starts_with("//") { line } else { line.split_once(" // ").map_or("", |(_, said)| said) }
+}
+
+fn part_of_a_path(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-')
+}
+
 /// Tracked text files that name a home folder or a checkout's place.
 pub(crate) fn local_paths(tree: &Tree) -> Vec<String> {
     // Put together here so that this file does not break its own rule.
@@ -72,7 +101,7 @@ fn link_targets(line: &str) -> impl Iterator<Item = &str> {
 }
 
 fn looks_like_a_path(word: &str, paths: &BTreeSet<String>) -> bool {
-    let plain = word.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-'));
+    let plain = word.chars().all(part_of_a_path);
     let first = word.split('/').next().unwrap_or_default();
     let in_a_folder = word.contains('/') && paths.iter().any(|path| path.starts_with(&format!("{first}/")));
     let has_ending = ENDINGS.iter().any(|ending| word.len() > ending.len() && word.ends_with(ending));
@@ -118,6 +147,18 @@ fn a_file_that_is_gone_is_named_with_its_line() {
     let tree = tree(&[("docs/A.md", text), ("README.md", ""), ("gateway/src/proxy.rs", "")]);
     let expected = ["docs/A.md:2 gateway/src/gone.rs", "docs/A.md:3 gone.rs", "docs/A.md:3 GONE.md"];
     assert_eq!(dead_paths(&tree), expected);
+}
+
+#[test]
+fn a_document_that_is_gone_is_named_with_the_comment_that_cites_it() {
+    // Put together here so that this file does not break its own rule.
+    let slashes = "//";
+    let text = format!(
+        "{slashes}! See docs/A.md, GONE.md. `.md` files\nlet a = 1; {slashes} (docs/GONE.md#b), A.md\n\
+         let b = \"NONE.md\";\n"
+    );
+    let tree = tree(&[("a/src/x.rs", &text), ("docs/A.md", "GONE.md")]);
+    assert_eq!(dead_citations(&tree), ["a/src/x.rs:1 GONE.md", "a/src/x.rs:2 docs/GONE.md"]);
 }
 
 #[test]

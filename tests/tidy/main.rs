@@ -39,6 +39,7 @@ fn every_house_rule_holds() {
         ("depend in one direction and share the lints", manifests::violations(&tree.manifests())),
         ("touch libraries and the outside world only where they belong", imports::violations(&sources)),
         ("mention only files that exist in documents", documents::dead_paths(&tree)),
+        ("cite only documents that exist in comments", documents::dead_citations(&tree)),
         ("name no path of somebody's machine", documents::local_paths(&tree)),
     ];
     let broken: Vec<String> = rules
