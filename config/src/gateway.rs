@@ -187,7 +187,7 @@ pub struct Worker {
 /// `[[route]]`: a condition and where matching requests go.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Route {
-    /// Unique; shown in logs and metrics; default `route-N` (N from 1).
+    /// Unique; shown in the access log; default `route-N` (N from 1).
     pub name: String,
     /// `match = { .. }`; all given conditions must hold; an empty one matches everything.
     pub matches: RouteMatch,

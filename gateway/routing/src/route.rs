@@ -13,7 +13,7 @@ use crate::{Labels, Policy};
 /// One rule. All given conditions must hold; without any it matches every request.
 #[derive(Debug, Clone)]
 pub struct RouteRule {
-    /// Name in logs and metrics.
+    /// Name in the access log.
     pub name: String,
     /// Matches the model name the client asked for.
     pub model: Option<GlobMatcher>,
