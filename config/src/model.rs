@@ -47,7 +47,7 @@ pub enum BackendConfig {
 pub struct TensorSpec {
     /// Name that clients use.
     pub name: String,
-    /// Element type.
+    /// Element type; never BYTES.
     pub datatype: Datatype,
     /// Whole shape as clients see it, the batch dimension first (-1) when `max_batch_size` > 0; -1 = any size.
     pub shape: Vec<i64>,

@@ -110,15 +110,8 @@ pub struct Host {
 /// Loads a model version. `file` is its `model.pt`; a synthetic model needs none. Blocks.
 ///
 /// # Errors
-/// The file cannot be loaded, or model.toml uses a datatype that the backend does not have.
+/// The file cannot be loaded, or model.toml names a datatype that the backend does not have.
 pub fn load(config: &ModelConfig, file: &Path, host: &Host) -> Result<Arc<dyn Backend>, BackendError> {
-    let tensors = config.inputs.iter().chain(&config.outputs);
-    if let Some(bytes) = tensors.into_iter().find(|tensor| tensor.datatype == Datatype::Bytes) {
-        return Err(BackendError::new(format!(
-            "'{}' has datatype BYTES, which no backend offers yet",
-            bytes.name
-        )));
-    }
     match &config.backend {
         BackendConfig::Synthetic(section) => Ok(synthetic::load(section, &config.outputs, host)),
         #[cfg(feature = "torch")]

@@ -30,22 +30,15 @@ enum Backend {
     Synthetic,
 }
 
-/// What the rest of the file says about every tensor.
-#[derive(Clone, Copy)]
-struct Context {
-    backend: Backend,
-    batched: bool,
-}
-
 /// Reads the root table.
 pub(super) fn model(root: &mut Table<'_>) -> Read<ModelConfig> {
     let backends = [("torch", Backend::Torch), ("synthetic", Backend::Synthetic)];
     let backend = root.or("backend", Backend::Torch, choice(&backends));
     let max_batch_size = root.or("max_batch_size", 0, integer::<u32>(0..=MAX_BATCH_ROWS));
     let lanes = root.or("lanes", 1, integer(1..=64));
-    let context = Context { backend, batched: max_batch_size > 0 };
-    let inputs = inputs(root, context);
-    let outputs = outputs(root, context);
+    let batched = max_batch_size > 0;
+    let inputs = inputs(root, batched);
+    let outputs = outputs(root, batched);
     let batching = root.section("batching", |table| batching(table, max_batch_size));
     let synthetic = root.section("synthetic", synthetic);
     if backend == Backend::Torch && root.has("synthetic") {
@@ -59,37 +52,37 @@ pub(super) fn model(root: &mut Table<'_>) -> Read<ModelConfig> {
     Ok(ModelConfig { backend, max_batch_size, lanes, inputs, outputs, batching: batching? })
 }
 
-fn inputs(root: &mut Table<'_>, context: Context) -> Vec<TensorSpec> {
+fn inputs(root: &mut Table<'_>, batched: bool) -> Vec<TensorSpec> {
     let names = Unique::new("an input named");
     let example = "[[input]] with name, datatype and shape";
-    root.required_list("input", example, |table, _| tensor(table, context, &names, |_| None))
+    root.required_list("input", example, |table, _| tensor(table, batched, &names, |_| None))
 }
 
-fn outputs(root: &mut Table<'_>, context: Context) -> Vec<TensorSpec> {
+fn outputs(root: &mut Table<'_>, batched: bool) -> Vec<TensorSpec> {
     let names = Unique::new("an output named");
     let example = "[[output]] with name, datatype and shape";
     let labels = |table: &mut Table<'_>| table.optional("labels", path);
-    root.required_list("output", example, |table, _| tensor(table, context, &names, labels))
+    root.required_list("output", example, |table, _| tensor(table, batched, &names, labels))
 }
 
 fn tensor(
     table: &mut Table<'_>,
-    context: Context,
+    batched: bool,
     names: &Unique,
     labels: impl FnOnce(&mut Table<'_>) -> Option<PathBuf>,
 ) -> Read<TensorSpec> {
     let name = table.required("name", "name = \"..\"", tensor_name);
     let datatypes = Datatype::ALL.map(|datatype| (datatype.name(), datatype));
     let datatype = table.required("datatype", "datatype = \"FP32\"", choice(&datatypes));
-    let example = if context.batched { "shape = [-1, 3, 224, 224]" } else { "shape = [3, 224, 224]" };
-    let shape = table.required("shape", example, |item| shape(item, context.batched));
+    let example = if batched { "shape = [-1, 3, 224, 224]" } else { "shape = [3, 224, 224]" };
+    let shape = table.required("shape", example, |item| shape(item, batched));
     let labels = labels(table);
     if let Ok(name) = &name {
         names.check(table, "name", name, "give each a name of its own");
     }
-    if context.backend == Backend::Torch && matches!(datatype, Ok(Datatype::Bytes)) {
+    if matches!(datatype, Ok(Datatype::Bytes)) {
         let help = "use a number type such as \"FP32\"".to_owned();
-        table.wrong("datatype", "the torch backend has no tensors of BYTES".to_owned(), help);
+        table.wrong("datatype", "no backend has tensors of BYTES yet".to_owned(), help);
     }
     Ok(TensorSpec { name: name?, datatype: datatype?, shape: shape?, labels })
 }

@@ -85,12 +85,14 @@ fn a_model_has_at_least_one_input_and_output() {
 }
 
 #[test]
-fn only_the_synthetic_backend_takes_bytes() {
-    let text = format!("{}{OUTPUT}", INPUT.replace("FP32", "BYTES"));
-    let help = "3:12 input[0].datatype ~ use a number type";
-    assert_problems(parse(&text), &text, &[help]);
-    let config = parse(&format!("backend = \"synthetic\"\n{text}")).unwrap();
-    assert_eq!(config.inputs[0].datatype, Datatype::Bytes);
+fn no_backend_takes_bytes() {
+    for backend in ["torch", "synthetic"] {
+        let tensors = format!("{INPUT}{OUTPUT}").replace("FP32", "BYTES");
+        let text = format!("backend = \"{backend}\"\n{tensors}");
+        let help =
+            ["4:12 input[0].datatype ~ use a number type", "8:12 output[0].datatype ~ use a number type"];
+        assert_problems(parse(&text), &text, &help);
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use weir_config::{ModelConfig, model::BackendConfig};
 use weir_protocol::{Bytes as Size, Datatype};
 
 use super::*;
-use crate::{backend, device::Cpu};
+use crate::device::Cpu;
 
 fn section(text: &str) -> SyntheticSection {
     let tensor = |kind: &str| format!("[[{kind}]]\nname = \"t\"\ndatatype = \"FP32\"\nshape = [-1]\n");
@@ -80,14 +80,4 @@ fn its_memory_counts_while_it_is_loaded() {
     assert!(taken >= Size::mib(48).0, "only {taken} bytes are counted");
     drop(model);
     assert!(cpu.free().0 > before.0 - Size::mib(16).0);
-}
-
-#[test]
-fn tensors_of_bytes_are_refused_when_the_model_is_loaded() {
-    let toml = "backend = \"synthetic\"\n[[input]]\nname = \"t\"\ndatatype = \"BYTES\"\nshape = [-1]\n\
-                [[output]]\nname = \"y\"\ndatatype = \"FP32\"\nshape = [-1]\n[synthetic]\n";
-    let config = ModelConfig::parse(toml, std::path::Path::new("model.toml")).unwrap();
-    let host = Host { cpu: Cpu::new(Size::mib(1)), intra_op_threads: 1 };
-    let error = backend::load(&config, std::path::Path::new("none"), &host).err().unwrap();
-    assert!(error.summary.contains("'t' has datatype BYTES"), "{error}");
 }
