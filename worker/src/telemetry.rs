@@ -2,7 +2,7 @@
 //!
 //! Labels come from the repository (model, version) or from closed enums, never from request text. Handles are
 //! looked up once per model version, so recording is an atomic operation. Rendered as Prometheus text by
-//! `GET /metrics`; the recorder is this value's own, so that several workers can live in one test process.
+//! `GET /metrics` and described in docs/METRICS.md, which a test checks; the recorder is this value's own, so that several workers can live in one test process.
 
 use std::time::Duration;
 
@@ -40,6 +40,9 @@ macro_rules! names {
         }
 
         impl Metric {
+            /// Every metric.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
             /// The name that Prometheus sees.
             #[must_use]
             pub fn name(self) -> &'static str {
@@ -247,35 +250,4 @@ fn approximate(count: u64) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_recorded_is_rendered_with_its_labels() {
-        let telemetry = Telemetry::new();
-        let (model, version) = ("digits".parse().unwrap(), Version::new(3).unwrap());
-        let replica = telemetry.replica(&model, version);
-        replica.record_ok(Duration::from_micros(30));
-        replica.record_forward(8, Duration::from_millis(2));
-        telemetry.record_error(Some((&model, version)), Reason::ModelFailed);
-        telemetry.record_refusal(Refusal::QueueFull);
-        let text = telemetry.render();
-        for line in [
-            r#"weir_worker_requests_total{model="digits",version="3",outcome="ok"} 1"#,
-            r#"weir_worker_requests_total{model="digits",version="3",outcome="model-failed"} 1"#,
-            r#"weir_worker_batch_rows_bucket{model="digits",version="3",le="8"} 1"#,
-            r#"weir_worker_forward_seconds_sum{model="digits",version="3"} 0.002"#,
-            r#"weir_worker_overhead_seconds_bucket{model="digits",version="3",le="0.00004"} 1"#,
-            r#"weir_worker_refused_total{reason="queue-full"} 1"#,
-        ] {
-            assert!(text.contains(line), "{line} is not in\n{text}");
-        }
-    }
-
-    #[test]
-    fn two_workers_in_one_process_do_not_share_metrics() {
-        let (one, other) = (Telemetry::new(), Telemetry::new());
-        one.record_refusal(Refusal::Draining);
-        assert!(!other.render().contains("draining"));
-    }
-}
+mod tests;
