@@ -6,7 +6,7 @@ use pingora::ErrorType;
 use weir_protocol::{Lifecycle, rest::RestCall};
 
 use super::{
-    super::{body::Body, classify, context::Deadline, test_session::session},
+    super::{body::Body, classify, context::Deadline, local, test_session::session},
     *,
 };
 use crate::{
@@ -149,4 +149,42 @@ async fn only_the_closed_list_of_refusals_counts_as_one() {
     assert_eq!(refusal(&response("queue-full")), Some(Refusal::QueueFull));
     assert_eq!(refusal(&response("tired")), None);
     assert_eq!(refusal(&ResponseHeader::build(503, None).unwrap()), None);
+}
+
+#[tokio::test]
+async fn a_lack_of_sockets_is_told_as_overload_and_blames_no_worker() {
+    let (registry, _tasks) = fleet(2).await;
+    let (session, mut ctx) = request(&registry).await;
+    let error = Error::new_in(ErrorType::InternalError);
+    assert!(!blames_worker(&error, &ctx));
+    assert!(!after_connect_failure(&session, &mut ctx, error).retry());
+    assert_eq!(reason(&ctx), Some(Reason::Overloaded));
+    assert!(blames_worker(&Error::new_up(ErrorType::ConnectRefused), &ctx));
+}
+
+#[tokio::test]
+async fn what_streams_past_the_deadline_is_ended() {
+    let (registry, _tasks) = fleet(1).await;
+    let (_session, mut ctx) = request(&registry).await;
+    assert!(local::watch_answer(&mut ctx, false).is_ok() && local::watch_body(&mut ctx, None, false).is_ok());
+    ctx.deadline = Deadline { at: ctx.arrived - Duration::from_millis(1), from_client: false };
+    assert!(local::watch_answer(&mut ctx, true).is_ok(), "its last part may pass");
+    assert!(local::watch_answer(&mut ctx, false).is_err());
+    assert_eq!(reason(&ctx), Some(Reason::WorkerTimeout));
+    assert!(local::watch_body(&mut ctx, None, false).is_err());
+    assert_eq!(reason(&ctx), Some(Reason::BodyTooSlow));
+}
+
+#[test]
+fn what_concerns_the_hop_to_the_worker_stays_there() {
+    assert!(check_status(&ResponseHeader::build(101, None).unwrap()).is_err());
+    let mut response = ResponseHeader::build(200, None).unwrap();
+    for name in ["keep-alive", "upgrade", "weir-refused", "endpoint-load-metrics", "weir-served", "x-own"] {
+        response.insert_header(name, "1").unwrap();
+    }
+    assert!(check_status(&response).is_ok());
+    respond::clean(&mut response);
+    let mut left: Vec<_> = response.headers.keys().map(http::HeaderName::as_str).collect();
+    left.sort_unstable();
+    assert_eq!(left, ["weir-served", "x-own"]);
 }
