@@ -165,7 +165,8 @@ pub(super) fn resolve(
     let rule = snapshot.routes.find(model, host(request), field);
     let labels = rule.map(|rule| rule.labels.clone()).unwrap_or_default();
     let wanted_model = rule.and_then(|rule| rule.to_model.as_ref()).unwrap_or(model);
-    let wanted_version = rule.and_then(|rule| rule.to_version).or(*version);
+    let version = version.as_ref().and_then(weir_protocol::VersionRef::number);
+    let wanted_version = rule.and_then(|rule| rule.to_version).or(version);
     let (known, pool) = snapshot
         .directory
         .resolve(wanted_model, wanted_version, &labels)

@@ -111,6 +111,7 @@ impl Proxy {
                 "no such path: load reports are between workers and gateways; see the admin API",
             )),
             RestCall::ModelMetadata(_) | RestCall::ModelReady(_) | RestCall::Infer(_) => Ok(None),
+            _ => Err(OipError::new(Reason::Unsupported, "not offered yet")),
         }
     }
 

@@ -78,9 +78,9 @@ pub(super) fn begin_attempt(ctx: &mut Context) -> Option<Box<HttpPeer>> {
 pub(super) fn rewrite(session: &Session, request: &mut RequestHeader, ctx: &Context) -> Result<()> {
     let (Some(asked), Some(lease)) = (&ctx.asked, &ctx.attempts.current) else { return Ok(()) };
     let path = match &asked.call {
-        rest::RestCall::Infer(_) => rest::infer_path(&asked.model, asked.version),
+        rest::RestCall::Infer(_) => rest::model_path(&asked.model, Some(asked.version), "infer"),
         // Metadata without a version lists every version: it must not be narrowed to one.
-        _ => rest::model_path(&asked.model, asked.version_named.then_some(asked.version)),
+        _ => rest::model_path(&asked.model, asked.version_named.then_some(asked.version), ""),
     };
     request.set_raw_path(path.as_bytes())?;
     strip_client_headers(session, request);

@@ -15,6 +15,9 @@ pub const REQUEST_ID: &str = "weir-request-id";
 pub const DEADLINE_US: &str = "weir-deadline-us";
 /// Gateway to worker: the shared token that makes a peer trusted.
 pub const TOKEN: &str = "weir-token";
+/// Gateway to worker: the names in the request's body as the gateway read them, and what they mean
+/// ([`crate::route::ResolvedRoute`]).
+pub const ROUTE: &str = "weir-route";
 /// Worker to gateway: why the request was not started ([`crate::Refusal::name`]).
 pub const REFUSED: &str = "weir-refused";
 /// Worker to gateway and client: `model;version;worker` that answered.
@@ -30,6 +33,11 @@ pub const CLIENT_REQUEST_ID: &str = "x-request-id";
 /// Client to gateway: the deadline, in milliseconds from now, decimal.
 pub const CLIENT_TIMEOUT_MS: &str = "x-timeout-ms";
 
+/// Client to gateway: the model, for requests that name none elsewhere.
+pub const CLIENT_MODEL: &str = "x-model";
+/// Client to gateway: the version or label, for requests that name none elsewhere.
+pub const CLIENT_MODEL_VERSION: &str = "x-model-version";
+
 /// Byte length of the JSON part of a body with binary tensors (OIP binary tensor extension).
 pub const INFERENCE_HEADER_CONTENT_LENGTH: &str = "inference-header-content-length";
 
@@ -39,10 +47,17 @@ mod tests {
 
     #[test]
     fn what_the_gateway_must_strip_carries_the_prefix_and_nothing_else_does() {
-        for internal in [REQUEST_ID, DEADLINE_US, TOKEN, REFUSED, SERVED, REASON] {
+        for internal in [REQUEST_ID, DEADLINE_US, TOKEN, ROUTE, REFUSED, SERVED, REASON] {
             assert!(internal.starts_with(INTERNAL_PREFIX), "{internal}");
         }
-        for public in [CLIENT_REQUEST_ID, CLIENT_TIMEOUT_MS, INFERENCE_HEADER_CONTENT_LENGTH, ORCA_LOAD] {
+        for public in [
+            CLIENT_REQUEST_ID,
+            CLIENT_TIMEOUT_MS,
+            CLIENT_MODEL,
+            CLIENT_MODEL_VERSION,
+            INFERENCE_HEADER_CONTENT_LENGTH,
+            ORCA_LOAD,
+        ] {
             assert!(!public.starts_with(INTERNAL_PREFIX), "{public}");
         }
     }

@@ -23,8 +23,9 @@ pub enum IdError {
         /// The offending text, shortened to 64 characters, control characters escaped.
         shown: String,
     },
-    /// The text is not a positive integer without sign or leading zero that fits 64 bits.
-    #[error("'{shown}' is not a version: use a positive integer such as 1")]
+    /// The text is neither a positive integer without sign or leading zero that fits 64 bits nor, where labels are
+    /// allowed, a label.
+    #[error("'{shown}' is not a version: use a positive integer such as 1, or a label")]
     Version {
         /// The offending text, shortened to 64 characters, control characters escaped.
         shown: String,
@@ -135,6 +136,58 @@ impl fmt::Display for Version {
     }
 }
 
+name_type! {
+    /// A word for a version, such as `stable`: what clients say where they would say a number.
+    ///
+    /// Never all digits: those are versions.
+    Label
+}
+
+/// A version as a client names it: its number, or a label that means one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum VersionRef {
+    /// The version itself.
+    Number(Version),
+    /// A label; worker and gateway each know their own.
+    Label(Label),
+}
+
+impl VersionRef {
+    /// The number, unless it is a label.
+    #[must_use]
+    pub fn number(&self) -> Option<Version> {
+        match self {
+            Self::Number(version) => Some(*version),
+            Self::Label(_) => None,
+        }
+    }
+}
+
+impl From<Version> for VersionRef {
+    fn from(version: Version) -> Self {
+        Self::Number(version)
+    }
+}
+
+impl FromStr for VersionRef {
+    type Err = IdError;
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        if text.bytes().all(|b| b.is_ascii_digit()) {
+            return text.parse().map(Self::Number);
+        }
+        text.parse().map(Self::Label).map_err(|_| IdError::Version { shown: shown(text) })
+    }
+}
+
+impl fmt::Display for VersionRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(version) => version.fmt(f),
+            Self::Label(label) => label.fmt(f),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,5 +208,14 @@ mod tests {
             assert!(bad.parse::<Version>().is_err(), "{bad:?} was accepted");
         }
         assert_eq!("18446744073709551615".parse::<Version>().unwrap().number(), u64::MAX);
+    }
+
+    #[test]
+    fn digits_are_versions_and_words_are_labels() {
+        assert_eq!("7".parse(), Ok(VersionRef::Number(Version::new(7).unwrap())));
+        assert_eq!("v10".parse(), Ok(VersionRef::Label("v10".parse().unwrap())));
+        for bad in ["", "0", "01", "-1", "a/b", ".x"] {
+            assert!(bad.parse::<VersionRef>().is_err(), "{bad:?} was accepted");
+        }
     }
 }

@@ -7,17 +7,19 @@
 pub mod codec;
 pub mod datatype;
 pub mod error;
+pub mod grpc;
 pub mod headers;
 pub mod ids;
 pub mod infer;
 pub mod load;
 pub mod metadata;
 pub mod rest;
+pub mod route;
 pub mod units;
 
 pub use datatype::Datatype;
 pub use error::{OipError, Reason, Refusal};
-pub use ids::{ModelName, Version, WorkerId};
+pub use ids::{Label, ModelName, Version, VersionRef, WorkerId};
 pub use infer::{InferRequest, InferResponse, Tensor};
 pub use load::{Lifecycle, LoadReport};
 pub use units::Bytes;

@@ -117,7 +117,7 @@ async fn dispatch(worker: &Arc<Worker>, inbound: &mut Inbound) -> Result<respond
             model_metadata(worker, &target).map_err(|unresolved| inbound.unresolved(&unresolved))
         }
         RestCall::ModelReady(target) => {
-            let resolved = worker.store.resolve(&target.model, target.version);
+            let resolved = worker.store.resolve(&target.model, number(&target));
             resolved.map_err(|unresolved| inbound.unresolved(&unresolved))?;
             Ok(respond::json(&serde_json::json!({ "name": target.model, "ready": true })))
         }
@@ -131,7 +131,12 @@ async fn dispatch(worker: &Arc<Worker>, inbound: &mut Inbound) -> Result<respond
         )
         .into()),
         RestCall::Infer(target) => inference::answer(worker, inbound, &target).await,
+        _ => Err(OipError::new(Reason::Unsupported, "not offered yet").into()),
     }
+}
+
+fn number(target: &Target) -> Option<weir_protocol::Version> {
+    target.version.as_ref().and_then(weir_protocol::VersionRef::number)
 }
 
 fn metrics(worker: &Worker, method: &str) -> Result<respond::Response, Rejection> {
@@ -163,10 +168,10 @@ fn server_metadata() -> ServerMetadata {
 
 fn model_metadata(worker: &Worker, target: &Target) -> Result<respond::Response, Unresolved> {
     let model = worker.store.model(&target.model)?;
-    if let Some(version) = target.version {
+    if let Some(version) = number(target) {
         model.replica(version)?;
     }
-    let config = model.config.as_ref().map_err(|_| model.not_ready(target.version))?;
+    let config = model.config.as_ref().map_err(|_| model.not_ready(number(target)))?;
     let tensors = |specs: &[TensorSpec]| {
         let one = |spec: &TensorSpec| TensorMetadata {
             name: spec.name.clone(),
@@ -177,7 +182,7 @@ fn model_metadata(worker: &Worker, target: &Target) -> Result<respond::Response,
     };
     Ok(respond::json(&ModelMetadata {
         name: target.model.to_string(),
-        versions: match target.version {
+        versions: match number(target) {
             Some(version) => vec![version.to_string()],
             None => model.serving().map(|version| version.to_string()).collect(),
         },

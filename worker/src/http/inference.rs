@@ -87,7 +87,9 @@ fn admit(worker: &Worker, inbound: &Inbound, target: &Target) -> Result<Admitted
         return Err(Rejection::refused(Refusal::Draining));
     }
     let guard = guard.ok_or_else(|| Rejection::refused(Refusal::QueueFull))?;
-    let resolved = worker.store.resolve(&target.model, target.version);
+    let resolved = worker
+        .store
+        .resolve(&target.model, target.version.as_ref().and_then(weir_protocol::VersionRef::number));
     let (replica, lanes) = resolved.map_err(|unresolved| inbound.unresolved(&unresolved))?;
     if lanes.is_full() {
         return Err(Rejection::refused(Refusal::QueueFull));
