@@ -108,6 +108,7 @@ mod tests {
             model_name: "m".into(),
             model_version: "1".into(),
             id: None,
+            parameters: Default::default(),
             outputs: vec![OutputTensor { tensor, binary }],
         };
         let encoded = codec::encode_response(&response).unwrap();

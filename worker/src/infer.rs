@@ -125,7 +125,8 @@ async fn encode(spec: &ModelSpec, form: AnswerForm, done: Done) -> Result<Encode
     };
     let outputs = form.outputs.into_iter().filter_map(output).collect();
     let (model_name, model_version) = (spec.name.to_string(), spec.version.to_string());
-    let response = InferResponse { model_name, model_version, id: form.id, outputs };
+    let parameters = Default::default();
+    let response = InferResponse { model_name, model_version, id: form.id, parameters, outputs };
     offload(json_bytes, move || codec::encode_response(&response)).await?
 }
 

@@ -42,6 +42,7 @@ fn codec(criterion: &mut Criterion) {
             model_name: "m".into(),
             model_version: "1".into(),
             id: None,
+            parameters: Default::default(),
             outputs: vec![OutputTensor { tensor: image(), binary }],
         };
         group.bench_function(format!("encode_response/{form}"), |bencher| {

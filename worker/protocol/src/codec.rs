@@ -6,6 +6,7 @@
 mod binary;
 mod json_data;
 mod print;
+mod raw;
 mod request;
 mod response;
 mod tensor;
@@ -13,6 +14,7 @@ mod text;
 
 use bytes::Bytes;
 
+pub use self::raw::RawInput;
 use self::{
     binary::Tail,
     text::{Checked, Cursor},
@@ -63,6 +65,20 @@ pub fn decode_request(
     decode(body, json_len, limits, request::read)
 }
 
+/// Decodes a raw-binary request (`Inference-Header-Content-Length: 0`): the whole body is the data of `input`, the
+/// model's only one, as one row. All outputs are asked for, in binary form.
+///
+/// The shape is the declared one with the batch dimension at 1 and at most one other open dimension deduced from the
+/// body's length; the data shares the body's memory. The body of a BYTES input is its one element.
+///
+/// # Errors
+/// `bad-request` when the body does not fill whole elements of the declared shape, a BOOL is neither 0 nor 1, two
+/// dimensions are open, or a BYTES input needs more than one element.
+pub fn decode_raw(body: &Bytes, input: &RawInput<'_>) -> Result<InferRequest, OipError> {
+    let name = crate::error::shown(input.name);
+    raw::read(body, input).map_err(|fault| OipError::bad_request(format!("raw input '{name}': {fault}")))
+}
+
 /// Encodes an infer response; each output in the form that it asks for.
 ///
 /// # Errors
@@ -100,7 +116,7 @@ fn decode<T>(
 ) -> Result<T, OipError> {
     if json_len == Some(0) {
         let message =
-            "raw requests (Inference-Header-Content-Length: 0) are not supported: send the JSON part";
+            "Inference-Header-Content-Length is 0: the model must be known to read a body without JSON";
         return Err(OipError::new(Reason::Unsupported, message));
     }
     let decode = || -> Checked<T> {

@@ -19,7 +19,6 @@ pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/infe
 #[expect(
     missing_docs,
     clippy::all,
-    clippy::indexing_slicing,
     reason = "generated; what the .proto says of a field is its documentation"
 )]
 mod messages {

@@ -4,10 +4,9 @@
 //! row-major; BOOL one byte 0 or 1; BYTES each element a u32 length then its bytes), whichever way it came in, so
 //! that everything behind the codec sees one representation.
 
-use std::collections::BTreeMap;
+mod parameter;
 
-use serde::{Deserialize, Serialize};
-
+pub use self::parameter::{Parameter, Parameters};
 use crate::{Datatype, OipError, error::shown};
 
 /// One named tensor with its data.
@@ -116,20 +115,6 @@ fn check_strings(mut data: &[u8], count: Option<u64>) -> Result<(), String> {
     }
 }
 
-/// A request or response parameter: string, number or bool (OIP v2).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-#[expect(missing_docs, reason = "each variant is the JSON type it holds")]
-pub enum Parameter {
-    Bool(bool),
-    Int(i64),
-    Float(f64),
-    String(String),
-}
-
-/// Parameters by name, in a stable order.
-pub type Parameters = BTreeMap<String, Parameter>;
-
 /// An output that the client asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestedOutput {
@@ -173,6 +158,8 @@ pub struct InferResponse {
     pub model_version: String,
     /// The request's id.
     pub id: Option<String>,
+    /// Response-level parameters, without those that say how outputs travel; left out of JSON when empty.
+    pub parameters: Parameters,
     /// Outputs, each with whether it travels in binary form.
     pub outputs: Vec<OutputTensor>,
 }

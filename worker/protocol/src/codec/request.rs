@@ -45,8 +45,8 @@ pub(super) fn read_id(cursor: &mut Cursor<'_>) -> Checked<Option<String>> {
     Ok(Some(id.into_owned()))
 }
 
-/// Reads the request's parameters, `binary_data_output` apart.
-fn read_parameters(cursor: &mut Cursor<'_>) -> Checked<(Parameters, bool)> {
+/// Reads top-level parameters, `binary_data_output` apart.
+pub(super) fn read_parameters(cursor: &mut Cursor<'_>) -> Checked<(Parameters, bool)> {
     let (mut parameters, mut binary) = (Parameters::new(), None);
     if cursor.null() {
         return Ok((parameters, false));
@@ -73,7 +73,8 @@ fn parameter(cursor: &mut Cursor<'_>) -> Checked<Option<Parameter>> {
         Some(b'-' | b'0'..=b'9') => {
             let text = cursor.number()?;
             let float = || text.parse().ok().filter(|value: &f64| value.is_finite()).map(Parameter::Float);
-            let value = text.parse().ok().map(Parameter::Int).or_else(float);
+            let uint = || text.parse().ok().map(Parameter::Uint);
+            let value = text.parse().ok().map(Parameter::Int).or_else(uint).or_else(float);
             Some(value.ok_or_else(|| format!("{} is out of range", shown(text)))?)
         }
         _ if cursor.null() => None,

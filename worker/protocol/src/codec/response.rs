@@ -6,7 +6,7 @@ use super::{
     CodecLimits,
     binary::Tail,
     print::{self, Body},
-    request::{read_id, within},
+    request::{read_id, read_parameters, within},
     tensor::{self, set},
     text::{Checked, Cursor},
 };
@@ -23,6 +23,10 @@ pub(super) fn write(response: &InferResponse) -> Result<Body, OipError> {
         body.text(",\"id\":");
         body.string(id)?;
     }
+    if !response.parameters.is_empty() {
+        body.text(",\"parameters\":");
+        body.value(&response.parameters)?;
+    }
     body.text(",\"outputs\":");
     body.list(&response.outputs, |body, _, output| print::tensor(body, &output.tensor, output.binary))?;
     body.text("}");
@@ -31,11 +35,13 @@ pub(super) fn write(response: &InferResponse) -> Result<Body, OipError> {
 
 /// Reads the response at the cursor, binary outputs from `tail`. A missing version reads as empty.
 pub(super) fn read(cursor: &mut Cursor<'_>, tail: &mut Tail, limits: &CodecLimits) -> Checked<InferResponse> {
-    let (mut model_name, mut model_version, mut id, mut outputs) = (None, None, None, None);
+    let (mut model_name, mut model_version, mut id) = (None, None, None);
+    let (mut parameters, mut outputs) = (None, None);
     cursor.object(|cursor, key| match key.as_ref() {
         "model_name" => set(&mut model_name, &key, cursor.string()?.into_owned()),
         "model_version" => set(&mut model_version, &key, cursor.string()?.into_owned()),
         "id" => set(&mut id, &key, read_id(cursor)?),
+        "parameters" => set(&mut parameters, &key, read_parameters(cursor)?),
         "outputs" => set(&mut outputs, &key, read_outputs(cursor, tail, limits)?),
         _ => cursor.skip(),
     })?;
@@ -43,6 +49,7 @@ pub(super) fn read(cursor: &mut Cursor<'_>, tail: &mut Tail, limits: &CodecLimit
         model_name: model_name.ok_or("'model_name' is missing")?,
         model_version: model_version.unwrap_or_default(),
         id: id.flatten(),
+        parameters: parameters.unwrap_or_default().0,
         outputs: outputs.ok_or("'outputs' is missing")?,
     })
 }

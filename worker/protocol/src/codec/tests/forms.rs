@@ -95,7 +95,7 @@ fn request_level_fields_are_kept_and_binary_wishes_taken_out() {
     assert_eq!(request.id.as_deref(), Some("r\n1"));
     let parameters = [
         ("b", Parameter::Bool(true)),
-        ("big", Parameter::Float(u64::MAX as f64)),
+        ("big", Parameter::Uint(u64::MAX)),
         ("priority", Parameter::Int(1)),
         ("s", Parameter::String("v".into())),
         ("t", Parameter::Float(0.5)),
@@ -127,6 +127,7 @@ fn response() -> InferResponse {
         model_name: "m".into(),
         model_version: "2".into(),
         id: Some("a\"b".into()),
+        parameters: [("final".to_owned(), Parameter::Bool(true))].into(),
         outputs: vec![
             output(tensor("f", Datatype::Fp32, &[2, 2], &floats), false),
             output(tensor("h", Datatype::Fp16, &[1], &[1, 2]), true),
@@ -140,7 +141,7 @@ fn response() -> InferResponse {
 fn a_response_is_written_as_the_protocol_says() {
     let encoded = encode_response(&response()).unwrap();
     let expected = concat!(
-        r#"{"model_name":"m","model_version":"2","id":"a\"b","outputs":["#,
+        r#"{"model_name":"m","model_version":"2","id":"a\"b","parameters":{"final":true},"outputs":["#,
         r#"{"name":"f","datatype":"FP32","shape":[2,2],"data":[0.1,1e20,NaN,-Infinity]},"#,
         r#"{"name":"h","datatype":"FP16","shape":[1],"parameters":{"binary_data_size":2}},"#,
         r#"{"name":"s","datatype":"BYTES","shape":[2],"data":["","\"\n"]},"#,

@@ -300,7 +300,13 @@ fn a_response_without_its_fields_is_refused() {
 fn what_has_no_json_form_or_does_not_fit_its_shape_is_not_written() {
     let write = |tensor: Tensor, binary| {
         let outputs = vec![OutputTensor { tensor, binary }];
-        let response = InferResponse { model_name: "m".into(), model_version: "1".into(), id: None, outputs };
+        let response = InferResponse {
+            model_name: "m".into(),
+            model_version: "1".into(),
+            id: None,
+            parameters: Default::default(),
+            outputs,
+        };
         encode_response(&response).map_err(|error| (error.reason, error.message))
     };
     for (datatype, data) in

@@ -162,7 +162,7 @@ proptest! {
     #[test]
     fn responses_survive_with_the_form_of_each_output(outputs in vec((json_tensors(), any::<bool>()), 0..4)) {
         let outputs = outputs.into_iter().map(|(tensor, binary)| OutputTensor { tensor, binary }).collect();
-        let response = InferResponse { model_name: "m".into(), model_version: "1".into(), id: None, outputs };
+        let response = InferResponse { model_name: "m".into(), model_version: "1".into(), id: None, parameters: Default::default(), outputs };
         let encoded = encode_response(&response).unwrap();
         let read = decode_response(&encoded.body, encoded.json_len, &CodecLimits::default()).unwrap();
         prop_assert_eq!(read, response);
@@ -195,7 +195,7 @@ proptest! {
             let output = |(index, tensor)| OutputTensor { tensor, binary: mask >> index & 1 == 1 };
             let outputs = inputs.into_iter().enumerate().map(output).collect();
             encode_response(&InferResponse {
-                model_name: "m".into(), model_version: "1".into(), id: Some("i".into()), outputs,
+                model_name: "m".into(), model_version: "1".into(), id: Some("i".into()), parameters: Default::default(), outputs,
             })
         } else {
             encode(&request_of(inputs), |index| mask >> index & 1 == 1)
