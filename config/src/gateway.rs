@@ -6,7 +6,7 @@ mod route;
 use std::{collections::BTreeMap, net::SocketAddr, path::Path, time::Duration};
 
 use globset::GlobMatcher;
-use weir_protocol::{Bytes, ModelName, Version, WorkerId};
+use weir_protocol::{Bytes, Label, ModelName, Version, WorkerId};
 
 use crate::{
     Problems,
@@ -178,10 +178,41 @@ pub struct Worker {
     pub address: SocketAddr,
     /// `host:port` as in the file: the Host header towards the worker.
     pub authority: String,
+    /// What it is; default [`WorkerKind::Weir`].
+    pub kind: WorkerKind,
+    /// `grpc_url`, like `address`; default `address`.
+    pub grpc_address: SocketAddr,
+    /// `host:port` of `grpc_url` as in the file; default `authority`.
+    pub grpc_authority: String,
+    /// What a worker of kind [`WorkerKind::Oip`] serves when it has no repository index; default none.
+    pub models: Vec<ModelName>,
     /// Share of traffic relative to other workers, > 0 up to 1000; default 1.
     pub weight: f64,
     /// Free words that `[[route]]` can ask for.
     pub labels: BTreeMap<String, String>,
+}
+
+/// What a registered worker is (docs/CONFIG.md).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum WorkerKind {
+    /// `weir`: a worker of this project, which reports its load.
+    Weir,
+    /// `oip`: any other server of the Open Inference Protocol.
+    Oip,
+}
+
+impl WorkerKind {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::Weir, Self::Oip];
+
+    /// The name in the file.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Weir => "weir",
+            Self::Oip => "oip",
+        }
+    }
 }
 
 /// `[[route]]`: a condition and where matching requests go.
@@ -233,6 +264,8 @@ pub struct RouteTarget {
 pub struct ModelSection {
     /// Policy for this model; default `[gateway] policy`.
     pub policy: Option<PolicyName>,
+    /// Words that clients may say for a version of it; default none.
+    pub version_labels: BTreeMap<Label, Version>,
 }
 
 impl PartialEq for RouteMatch {

@@ -85,10 +85,11 @@ fn assert_marks<T: Debug + PartialEq>(parse: fn(&str) -> Result<T, Problems>, te
         match line.mark.split([' ', ';', ',']).next() {
             Some("default") => {
                 let default = line.mark.strip_prefix("default ").unwrap_or(line.value);
-                let stated = parse(&(line.with)(&format!("{} = {default}", line.key))).unwrap();
-                assert_eq!(without.unwrap(), stated, "{} = {} # {}", line.key, line.value, line.mark);
+                let stated = parse(&(line.with)(&format!("{} = {default}", line.key)));
+                // Another key may need more than the default: then both are the same mistake.
+                assert_eq!(without, stated, "{} = {} # {}", line.key, line.value, line.mark);
                 if default == line.value {
-                    assert_eq!(stated, whole, "{}", line.key);
+                    assert_eq!(stated.unwrap(), whole, "{}", line.key);
                 }
             }
             Some("required") => {

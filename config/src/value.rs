@@ -8,10 +8,10 @@ mod secret;
 
 use std::{collections::BTreeMap, fmt, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
 
-pub(crate) use address::{network, socket_address, upstream};
+pub(crate) use address::{Upstream, network, socket_address, upstream};
 pub(crate) use secret::secret;
 use toml::de::DeValue;
-use weir_protocol::Bytes;
+use weir_protocol::{Bytes, Label, Version, VersionRef};
 
 use crate::reader::{Item, Read, did_you_mean, shown};
 
@@ -180,6 +180,30 @@ pub(crate) fn labels(item: &Item<'_>) -> Read<BTreeMap<String, String>> {
         let help =
             format!("a label and its value have 1 to {MAX_LABEL_BYTES} bytes each, no control characters");
         Err(item.wrong("this is not a label", help))
+    };
+    let read: Vec<_> = entries.into_iter().map(label).collect();
+    read.into_iter().collect()
+}
+
+/// A version of a model: a whole number from 1.
+pub(crate) fn version_number(item: &Item<'_>) -> Read<Version> {
+    let number: u64 = integer(1..=i64::MAX)(item)?;
+    Version::new(number).ok_or_else(|| item.wrong("0 is out of range", "versions begin at 1"))
+}
+
+/// `{ label = version, .. }`: words that clients may say for a version of a model.
+pub(crate) fn version_labels(item: &Item<'_>) -> Read<BTreeMap<Label, Version>> {
+    let help = "write labels such as { stable = 1 }";
+    let entries = item.entries().ok_or_else(|| item.mismatch("a table of versions", help))?;
+    let label = |(key, item): (&str, Item<'_>)| {
+        let version = version_number(&item);
+        match key.parse() {
+            Ok(VersionRef::Label(label)) => Ok((label, version?)),
+            _ => {
+                let help = "use a name that is not only digits, such as stable";
+                Err(item.wrong(format!("`{}` is not a label for versions", shown(key)), help))
+            }
+        }
     };
     let read: Vec<_> = entries.into_iter().map(label).collect();
     read.into_iter().collect()

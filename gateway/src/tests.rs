@@ -35,6 +35,7 @@ pub(crate) fn report(seq: u64, models: &[(&str, u64, Lifecycle)]) -> LoadReport 
         id,
         model: model.parse().unwrap(),
         version: weir_protocol::Version::new(*version).unwrap(),
+        versioned: true,
         state: *state,
         reason: None,
         device: 0,

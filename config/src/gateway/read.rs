@@ -9,12 +9,13 @@ use weir_protocol::{Bytes, ModelName, WorkerId};
 
 use super::{
     AdminSection, GatewayConfig, GatewaySection, Health, Limits, ModelDoor, ModelSection, PolicyName,
-    Timeouts, Worker, route,
+    Timeouts, Worker, WorkerKind, route,
 };
 use crate::{
     reader::{Item, Read, Table, Unique, version},
     value::{
-        choice, duration, flag, integer, labels, list, name, positive, secret, size, socket_address, upstream,
+        Upstream, choice, duration, flag, integer, labels, list, name, positive, secret, size,
+        socket_address, upstream, version_labels,
     },
 };
 
@@ -145,25 +146,53 @@ fn health(table: &mut Table<'_>) -> Read<Health> {
 fn workers(root: &mut Table<'_>, clients: &[SocketAddr]) -> Vec<Worker> {
     let names = Unique::new("a worker named");
     let addresses = Unique::new("a worker at");
+    let check = |table: &Table<'_>, key, url: &Upstream| {
+        let help = "remove one of the two; weight gives a worker more traffic";
+        addresses.check(table, key, &url.address.to_string(), help);
+        if clients.iter().any(|listener| reaches(url.address, *listener)) {
+            let message = format!("{} is this gateway's own listener", url.address);
+            table.wrong(key, message, "write the address of a worker".to_owned());
+        }
+    };
     root.list("worker", |table, _| {
         let name = table.required("name", "name = \"worker-1\"", name::<WorkerId>());
         let url = table.required("url", "url = \"http://127.0.0.1:9001\"", upstream);
+        let kind =
+            table.or("kind", WorkerKind::Weir, choice(&WorkerKind::ALL.map(|kind| (kind.name(), kind))));
+        let grpc = table.optional("grpc_url", upstream);
+        let models = worker_models(table, kind);
         let weight = table.or("weight", 1.0, positive(MAX_WEIGHT));
         let labels = table.or("labels", BTreeMap::new(), labels);
         if let Ok(name) = &name {
             names.check(table, "name", name.as_str(), "give each worker a name of its own");
         }
-        if let Ok(url) = &url {
-            let help = "remove one of the two; weight gives a worker more traffic";
-            addresses.check(table, "url", &url.address.to_string(), help);
-            if clients.iter().any(|listener| reaches(url.address, *listener)) {
-                let message = format!("{} is this gateway's own listener", url.address);
-                table.wrong("url", message, "write the address of a worker".to_owned());
-            }
-        }
-        let url = url?;
-        Ok(Worker { name: name?, address: url.address, authority: url.authority, weight, labels })
+        let url = url.inspect(|url| check(table, "url", url))?;
+        let grpc =
+            grpc.filter(|grpc| grpc.address != url.address).inspect(|grpc| check(table, "grpc_url", grpc));
+        let grpc = grpc.unwrap_or_else(|| url.clone());
+        Ok(Worker {
+            name: name?,
+            address: url.address,
+            authority: url.authority,
+            kind,
+            grpc_address: grpc.address,
+            grpc_authority: grpc.authority,
+            models,
+            weight,
+            labels,
+        })
     })
+}
+
+/// `models = [..]`: only a foreign worker may need to be told.
+fn worker_models(table: &mut Table<'_>, kind: WorkerKind) -> Vec<ModelName> {
+    let read = |item: &Item<'_>| list(item, 1, "[\"digits\"]", name::<ModelName>());
+    let models = table.or("models", Vec::new(), read);
+    if kind == WorkerKind::Weir && table.has("models") {
+        let help = "remove it, or add kind = \"oip\" if this is no Weir worker".to_owned();
+        table.wrong("models", "a Weir worker says itself what it serves".to_owned(), help);
+    }
+    models
 }
 
 /// Whether connecting to `address` would reach what listens on `listener`.
@@ -177,9 +206,10 @@ fn models(root: &mut Table<'_>) -> BTreeMap<ModelName, ModelSection> {
     let read = root.list("model", |table, _| {
         let name = table.required("name", "name = \"digits\"", name::<ModelName>());
         let policy = table.optional("policy", policy);
+        let version_labels = table.or("version_labels", BTreeMap::new(), version_labels);
         let name = name?;
         names.check(table, "name", name.as_str(), "keep one [[model]] for each name");
-        Ok((name, ModelSection { policy }))
+        Ok((name, ModelSection { policy, version_labels }))
     });
     read.into_iter().collect()
 }

@@ -6,12 +6,12 @@
 use std::{collections::BTreeMap, net::Ipv6Addr};
 
 use globset::{Glob, GlobMatcher};
-use weir_protocol::{ModelName, Version, headers};
+use weir_protocol::{ModelName, headers};
 
 use super::{HeaderMatch, ModelDoor, ModelSection, Route, RouteMatch, RouteTarget, read};
 use crate::{
     reader::{Item, Read, Table, Unique, shown},
-    value::{integer, labels, name},
+    value::{labels, name, version_number},
 };
 
 /// Longest glob in bytes; keeps its automaton far below the 10 MiB at which globset gives up.
@@ -68,11 +68,6 @@ fn target(
         table.wrong("model", format!("`{model}` is not listed"), help);
     }
     Ok(RouteTarget { model, version, labels: labels.unwrap_or_default() })
-}
-
-fn version_number(item: &Item<'_>) -> Read<Version> {
-    let number: u64 = integer(1..=i64::MAX)(item)?;
-    Version::new(number).ok_or_else(|| item.wrong("0 is out of range", "versions begin at 1"))
 }
 
 fn glob(item: &Item<'_>) -> Read<GlobMatcher> {

@@ -11,6 +11,7 @@ use super::parsed;
 use crate::reader::{Item, Read, shown};
 
 /// Where a worker listens.
+#[derive(Clone)]
 pub(crate) struct Upstream {
     /// The address to connect to.
     pub(crate) address: SocketAddr,

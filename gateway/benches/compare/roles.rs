@@ -84,6 +84,7 @@ fn report() -> Result<LoadReport> {
         id: 1,
         model: "bench".parse()?,
         version: "1".parse()?,
+        versioned: true,
         state: Lifecycle::Serving,
         reason: None,
         device: 0,

@@ -11,7 +11,7 @@ use std::{
 
 use weir_protocol::{LoadReport, ModelName, Version, WorkerId};
 
-use crate::{Endpoint, Labels, Policy, Pool, Replica};
+use crate::{Endpoint, Labels, Policy, Pool, Replica, replica::Held};
 
 /// Everything a model name can mean. The default knows nothing and waits: every name is [`Unresolved::Starting`].
 #[derive(Debug, Default)]
@@ -142,15 +142,15 @@ impl Directory {
     /// directory has them.
     fn replicas_of(&self, member: &Member) -> Vec<Replica> {
         let spec = &member.endpoint.spec;
-        let replica = |model: &ModelName, version, state| {
-            let before = self.pool(model, version).and_then(|pool| pool.on(&spec.id));
+        let replica = |held: Held<'_>| {
+            let before = self.pool(held.model, held.version).and_then(|pool| pool.on(&spec.id));
             let live = before.filter(|before| before.endpoint.spec.address == spec.address);
             let live = live.map(|before| Arc::clone(&before.live)).unwrap_or_default();
-            Replica::new(Arc::clone(&member.endpoint), (model.clone(), version), state, live)
+            Replica::new(Arc::clone(&member.endpoint), held, live)
         };
         match &member.report {
-            Some(report) => report.models.iter().map(|m| replica(&m.model, m.version, m.state)).collect(),
-            None => self.on(&spec.id).map(|r| replica(&r.model, r.version, r.state)).collect(),
+            Some(report) => report.models.iter().map(|load| replica(load.into())).collect(),
+            None => self.on(&spec.id).map(|before| replica(before.into())).collect(),
         }
     }
 

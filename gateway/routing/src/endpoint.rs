@@ -16,22 +16,39 @@ use std::{
     },
 };
 
-use weir_protocol::WorkerId;
+use weir_protocol::{ModelName, WorkerId};
 
 use crate::Health;
 
 /// Free words on a worker that a route can ask for: key to value.
 pub type Labels = BTreeMap<String, String>;
 
+/// What a worker speaks beside the inference protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndpointKind {
+    /// A Weir worker: it reports its load and understands what gateways add to a request.
+    Weir,
+    /// Any other server of the protocol: it is asked what clients may ask, and gets what clients would send.
+    Foreign,
+}
+
 /// What the operator registered.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EndpointSpec {
     /// The worker's name, unique in a fleet.
     pub id: WorkerId,
-    /// Where it listens.
+    /// What it speaks.
+    pub kind: EndpointKind,
+    /// Where it listens for REST.
     pub address: SocketAddr,
     /// `host:port` for the Host header towards the worker.
     pub authority: String,
+    /// Where it listens for gRPC; of most workers the same as `address`.
+    pub grpc_address: SocketAddr,
+    /// `host:port` for `:authority` towards the worker.
+    pub grpc_authority: String,
+    /// What a foreign worker serves when it cannot say so itself.
+    pub models: Vec<ModelName>,
     /// Share of traffic relative to other workers: 0.001 to 1000, usually 1. Routing takes anything outside as
     /// the nearer bound, and what is not a number as the lower one.
     pub weight: f64,

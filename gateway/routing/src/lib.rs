@@ -23,7 +23,7 @@ mod fixture;
 
 pub use admission::{Admission, Permit};
 pub use directory::{Directory, DirectorySettings, Member, Model, Unresolved};
-pub use endpoint::{Endpoint, EndpointLive, EndpointSpec, Labels};
+pub use endpoint::{Endpoint, EndpointKind, EndpointLive, EndpointSpec, Labels};
 pub use filter::{Exclusion, Exclusions};
 pub use health::{Health, HealthThresholds, HealthTracker};
 pub use lease::Lease;

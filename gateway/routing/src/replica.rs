@@ -8,7 +8,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use weir_protocol::{Lifecycle, ModelName, Version};
+use weir_protocol::{Lifecycle, ModelName, Version, load::ReplicaLoad};
 
 use crate::Endpoint;
 
@@ -24,6 +24,9 @@ pub struct Replica {
     pub model: ModelName,
     /// Its version.
     pub version: Version,
+    /// Whether the worker itself calls it by that number. A foreign worker without version numbers counts as version
+    /// 1, and the version is left out of what is sent to it.
+    pub versioned: bool,
     /// Where the worker last said it is in its life.
     pub state: Lifecycle,
     /// Counts that survive rebuilds.
@@ -31,17 +34,38 @@ pub struct Replica {
     weight: f64,
 }
 
+/// A model version as a worker's report, or an earlier directory, has it.
+pub(crate) struct Held<'a> {
+    pub(crate) model: &'a ModelName,
+    pub(crate) version: Version,
+    pub(crate) versioned: bool,
+    pub(crate) state: Lifecycle,
+}
+
+impl<'a> From<&'a ReplicaLoad> for Held<'a> {
+    fn from(load: &'a ReplicaLoad) -> Self {
+        let ReplicaLoad { model, version, versioned, state, .. } = load;
+        Self { model, version: *version, versioned: *versioned, state: *state }
+    }
+}
+
+impl<'a> From<&'a Replica> for Held<'a> {
+    fn from(replica: &'a Replica) -> Self {
+        let Replica { model, version, versioned, state, .. } = replica;
+        Self { model, version: *version, versioned: *versioned, state: *state }
+    }
+}
+
 impl Replica {
     /// A replica with the weight of its endpoint, brought into bounds.
     pub(crate) fn new(
         endpoint: Arc<Endpoint>,
-        (model, version): (ModelName, Version),
-        state: Lifecycle,
+        Held { model, version, versioned, state }: Held<'_>,
         live: Arc<ReplicaLive>,
     ) -> Self {
         // `max` before `min`: what is not a number becomes the lower bound instead of poisoning every comparison.
         let weight = endpoint.spec.weight.max(WEIGHT_BOUNDS.0).min(WEIGHT_BOUNDS.1);
-        Self { endpoint, model, version, state, live, weight }
+        Self { endpoint, model: model.clone(), version, versioned, state, live, weight }
     }
 
     /// Share of traffic relative to its peers, 0.001 to 1000.

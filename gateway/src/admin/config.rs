@@ -1,6 +1,6 @@
 //! `/v1/config`: what is in use, whether the file says the same, and reading or checking it on demand.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::{
     Json,
@@ -9,7 +9,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::{Value, json};
-use weir_config::{GatewayConfig, Problems, gateway::ModelDoor};
+use weir_config::{
+    GatewayConfig, Problems,
+    gateway::{ModelDoor, ModelSection},
+};
+use weir_protocol::Version;
 
 use super::{Admin, AdminError};
 use crate::reload::{ReloadOutcome, ReloadStatus};
@@ -131,6 +135,9 @@ fn workers(config: &GatewayConfig) -> Vec<Value> {
             "name": worker.name,
             "url": format!("http://{}", worker.authority),
             "address": worker.address,
+            "kind": worker.kind.name(),
+            "grpc_url": format!("http://{}", worker.grpc_authority),
+            "models": worker.models,
             "weight": worker.weight,
             "labels": worker.labels,
         })
@@ -157,7 +164,12 @@ fn routes(config: &GatewayConfig) -> Vec<Value> {
 
 fn models(config: &GatewayConfig) -> Vec<Value> {
     let models = config.models.iter();
-    models.map(|(name, model)| json!({ "name": name, "policy": model.policy.map(|p| p.name()) })).collect()
+    let model = |(name, model): (_, &ModelSection)| json!({ "name": name, "policy": model.policy.map(|p| p.name()), "version_labels": labels(model) });
+    models.map(model).collect()
+}
+
+fn labels(model: &ModelSection) -> BTreeMap<&str, Version> {
+    model.version_labels.iter().map(|(label, version)| (label.as_str(), *version)).collect()
 }
 
 fn duration(duration: Duration) -> String {

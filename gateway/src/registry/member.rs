@@ -47,7 +47,7 @@ impl Members {
             self.list.drain(..).map(|member| (member.endpoint.spec.id.clone(), member)).collect();
         for worker in &config.workers {
             let spec = settings::endpoint(worker);
-            let kept = before.remove(&spec.id).filter(|member| member.endpoint.spec.address == spec.address);
+            let kept = before.remove(&spec.id).filter(|member| member.is(&spec));
             self.list.push(match kept {
                 Some(member) => member.registered_again(spec, thresholds),
                 None => Member::new(spec, thresholds),
@@ -121,6 +121,12 @@ impl Member {
         Self { endpoint: Arc::new(Endpoint::new(spec)), sighting: Arc::default(), tracker }
     }
 
+    /// Whether `spec` is about the same process: the same kind of worker at the same address.
+    fn is(&self, spec: &EndpointSpec) -> bool {
+        let before = &self.endpoint.spec;
+        before.address == spec.address && before.kind == spec.kind
+    }
+
     /// The same worker under a changed registration (weight, labels, host name).
     fn registered_again(mut self, spec: EndpointSpec, thresholds: HealthThresholds) -> Self {
         self.tracker.set_thresholds(thresholds);
@@ -185,6 +191,6 @@ impl Member {
 }
 
 /// The part of a report that routing looks at.
-fn states(report: &LoadReport) -> impl Iterator<Item = (&ModelName, Version, Lifecycle)> {
-    report.models.iter().map(|replica| (&replica.model, replica.version, replica.state))
+fn states(report: &LoadReport) -> impl Iterator<Item = (&ModelName, Version, bool, Lifecycle)> {
+    report.models.iter().map(|replica| (&replica.model, replica.version, replica.versioned, replica.state))
 }

@@ -4,8 +4,10 @@
 
 use std::sync::Arc;
 
-use weir_config::gateway::{self, GatewayConfig, ModelDoor, PolicyName};
-use weir_routing::{DirectorySettings, EndpointSpec, HealthThresholds, Policy, RouteRule, RouteTable};
+use weir_config::gateway::{self, GatewayConfig, ModelDoor, PolicyName, WorkerKind};
+use weir_routing::{
+    DirectorySettings, EndpointKind, EndpointSpec, HealthThresholds, Policy, RouteRule, RouteTable,
+};
 
 /// The routing policy of that name.
 #[must_use]
@@ -21,8 +23,15 @@ pub fn policy(name: PolicyName) -> Policy {
 pub fn endpoint(worker: &gateway::Worker) -> EndpointSpec {
     EndpointSpec {
         id: worker.name.clone(),
+        kind: match worker.kind {
+            WorkerKind::Weir => EndpointKind::Weir,
+            WorkerKind::Oip => EndpointKind::Foreign,
+        },
         address: worker.address,
         authority: worker.authority.clone(),
+        grpc_address: worker.grpc_address,
+        grpc_authority: worker.grpc_authority.clone(),
+        models: worker.models.clone(),
         weight: worker.weight,
         labels: worker.labels.clone(),
     }

@@ -84,6 +84,10 @@ pub struct ReplicaLoad {
     pub model: ModelName,
     /// Its version.
     pub version: Version,
+    /// Whether the worker itself calls it by that number. False only of foreign workers, which may have no version
+    /// numbers: the gateway then takes 1 for it and leaves the version out of what it sends. Absent on the wire = true.
+    #[serde(default = "versioned", skip_serializing_if = "is_versioned")]
+    pub versioned: bool,
     /// Where it is in its life.
     pub state: Lifecycle,
     /// Why it failed; absent in every other state.
@@ -101,6 +105,15 @@ pub struct ReplicaLoad {
     pub in_flight: u64,
     /// Requests accepted so far.
     pub arrivals: u64,
+}
+
+fn versioned() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_versioned(versioned: &bool) -> bool {
+    *versioned
 }
 
 #[cfg(test)]
@@ -123,6 +136,7 @@ mod tests {
             id: 1,
             model: "digits".parse().unwrap(),
             version: Version::new(2).unwrap(),
+            versioned: true,
             state: Lifecycle::Failed,
             reason: Some("model.pt is truncated".into()),
             device: 0,

@@ -90,6 +90,7 @@ impl Replica {
             id: self.id,
             model: self.model.clone(),
             version: self.version,
+            versioned: true,
             state: state.lifecycle(),
             reason,
             device: 0,

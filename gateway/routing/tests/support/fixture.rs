@@ -8,7 +8,8 @@ use std::{net::SocketAddr, sync::Arc};
 use weir_protocol::{Bytes, Lifecycle, LoadReport, ModelName, Version, WorkerId, load::ReplicaLoad};
 
 use crate::{
-    Ask, Directory, DirectorySettings, Endpoint, EndpointSpec, Health, Labels, Member, Policy, Pool,
+    Ask, Directory, DirectorySettings, Endpoint, EndpointKind, EndpointSpec, Health, Labels, Member, Policy,
+    Pool,
 };
 
 /// The model of fleets with only one.
@@ -35,8 +36,12 @@ pub(crate) fn spec(worker: &str) -> EndpointSpec {
     let address = SocketAddr::from(([127, 0, 0, 1], 9000));
     EndpointSpec {
         id: id(worker),
+        kind: EndpointKind::Weir,
         address,
         authority: address.to_string(),
+        grpc_address: address,
+        grpc_authority: address.to_string(),
+        models: Vec::new(),
         weight: 1.0,
         labels: Labels::new(),
     }
@@ -55,6 +60,7 @@ pub(crate) fn report(endpoint: &Endpoint, models: &[(&str, u64, Lifecycle)]) -> 
         id: index as u32 + 1,
         model: name(model),
         version: version(*number),
+        versioned: true,
         state: *state,
         reason: None,
         device: 0,

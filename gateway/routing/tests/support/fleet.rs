@@ -6,7 +6,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use weir_protocol::{Bytes, Lifecycle, LoadReport, ModelName, Version, WorkerId, load::ReplicaLoad};
 use weir_routing::{
-    Directory, DirectorySettings, Endpoint, EndpointSpec, Health, Labels, Member, Policy, Pool,
+    Directory, DirectorySettings, Endpoint, EndpointKind, EndpointSpec, Health, Labels, Member, Policy, Pool,
 };
 
 /// Name of the model with this number.
@@ -45,8 +45,12 @@ fn member(number: usize, models: usize) -> Member {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let endpoint = Endpoint::new(EndpointSpec {
         id: id.clone(),
+        kind: EndpointKind::Weir,
         address,
         authority: address.to_string(),
+        grpc_address: address,
+        grpc_authority: address.to_string(),
+        models: Vec::new(),
         weight: (number % 4 + 1) as f64,
         labels: Labels::new(),
     });
@@ -68,6 +72,7 @@ fn serving(number: usize) -> ReplicaLoad {
         id: u32::try_from(number).unwrap() + 1,
         model: model(number),
         version: Version::new(1).unwrap(),
+        versioned: true,
         state: Lifecycle::Serving,
         reason: None,
         device: 0,
