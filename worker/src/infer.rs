@@ -1,24 +1,25 @@
-//! One inference, from body to body: decode, check against the model, queue, await, encode.
+//! One inference, from a decoded request to its response: check against the model, queue, await.
 //!
-//! Knows the protocol's types but no HTTP; `http` calls it once the body is there. Dropping the future is how a client
-//! that hung up cancels its request: the reply channel closes with it and the ticket leaves the queue.
+//! Shared by every front. A front asks `admission` first, then says how its bodies are read and written; nothing here
+//! knows HTTP or gRPC. Dropping the future is how a client that hung up cancels its request: the reply channel closes
+//! with it and the ticket leaves the queue.
 
+pub mod admission;
 mod bind;
 mod rejection;
+mod timings;
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use tokio::{sync::oneshot, task::spawn_blocking};
 use weir_batching::Ticket;
 use weir_protocol::{
-    InferResponse, OipError, Reason, Refusal, Tensor,
-    codec::{self, CodecLimits, Encoded},
-    infer::OutputTensor,
+    InferRequest, InferResponse, OipError, Reason, Refusal, Tensor,
+    infer::{OutputTensor, Parameters},
 };
 
 use self::bind::Bound;
-pub use self::rejection::Rejection;
+pub use self::{rejection::Rejection, timings::Timings};
 use crate::{
     clock::Clock,
     model::{
@@ -27,59 +28,89 @@ use crate::{
     },
 };
 
-/// JSON above this is read and written on a thread of its own: 1 MiB takes milliseconds, during which the front
+/// Text above this is read and written on a thread of its own: 1 MiB takes milliseconds, during which the front
 /// would answer nobody else.
-const INLINE_JSON_BYTES: usize = 1 << 20;
+const INLINE_TEXT_BYTES: usize = 1 << 20;
 
-/// An inference to run.
-#[derive(Debug)]
+/// When an inference came, how long its answer is useful, and how much work it is to read.
+#[derive(Debug, Clone, Copy)]
 pub struct Call {
-    /// The whole request body.
-    pub body: Bytes,
-    /// Value of `Inference-Header-Content-Length`.
-    pub json_len: Option<usize>,
-    /// Bounds on decoding.
-    pub limits: CodecLimits,
-    /// When the answer stops being useful, on `clock`; the body may name an earlier time.
+    /// When the answer stops being useful, on `clock`; the request itself may name an earlier time.
     pub deadline: Option<Duration>,
-    /// When the body was complete, on `clock`.
+    /// When the request was complete, on `clock`.
     pub received: Duration,
     /// The time.
     pub clock: Clock,
+    /// Bytes that decoding looks at one by one: JSON, typed contents, compressed data. Raw tensors are not among them.
+    pub text_bytes: usize,
 }
 
 /// An inference that succeeded.
 #[derive(Debug)]
 pub struct Answered {
-    /// The response body.
-    pub encoded: Encoded,
-    /// The worker's own share of the time since the body was complete: queue and forward excluded.
-    pub overhead: Duration,
+    /// The response.
+    pub response: InferResponse,
+    /// Where its time went so far.
+    pub timings: Timings,
 }
 
-/// Runs one inference on a version's lanes.
+/// Runs one inference on a version's lanes. `decode` reads the request, on another thread when there is much text.
 ///
 /// # Errors
 /// Everything that is wrong with the request, refusals, and failures of the model.
-pub async fn run(lanes: &Lanes, call: Call) -> Result<Answered, Rejection> {
-    let Call { body, json_len, limits, received, clock, .. } = call;
+pub async fn run(
+    lanes: &Lanes,
+    call: Call,
+    decode: impl FnOnce(&ModelSpec) -> Result<InferRequest, OipError> + Send + 'static,
+) -> Result<Answered, Rejection> {
+    let Call { deadline, received, clock, text_bytes } = call;
     let spec = lanes.spec();
     let bound = {
-        let (json_bytes, spec) = (json_len.unwrap_or(body.len()), Arc::clone(spec));
-        offload(json_bytes, move || bind::bind(&spec, codec::decode_request(&body, json_len, &limits)?))
-            .await??
+        let spec = Arc::clone(spec);
+        offload(text_bytes, move || bind::bind(&spec, decode(&spec)?)).await??
     };
     let own = bound.timeout.map(|timeout| received.saturating_add(timeout));
-    let deadline = call.deadline.into_iter().chain(own).min();
+    let deadline = deadline.into_iter().chain(own).min();
     let Bound { answer, rows, shape, inputs, shapes, .. } = bound;
     let (reply, result) = oneshot::channel();
-    let job = Job { inputs, shapes, arrived: clock.now(), reply };
+    let arrived = clock.now();
+    let job = Job { inputs, shapes, arrived, reply };
     lanes.admit(Ticket { rows, shape, deadline, payload: job }).map_err(|r| Rejection::refused(r.refusal))?;
     let done = until(deadline, clock, result).await?;
-    let own_time = done.waited.saturating_add(done.forward);
-    let encoded = encode(spec, answer, done).await?;
-    let overhead = clock.now().saturating_sub(received).saturating_sub(own_time);
-    Ok(Answered { encoded, overhead })
+    let (queue, compute_infer) = (done.waited, done.forward);
+    let response = respond(spec, answer, done);
+    let total = clock.now().saturating_sub(received);
+    let compute_input = arrived.saturating_sub(received);
+    let compute_output =
+        total.saturating_sub(compute_input).saturating_sub(queue).saturating_sub(compute_infer);
+    let timings = Timings { compute_input, queue, compute_infer, compute_output, total };
+    Ok(Answered { response, timings })
+}
+
+impl Answered {
+    /// Writes the response, on another thread when there is much text to write, and takes the time.
+    ///
+    /// # Errors
+    /// Those of `write`.
+    pub async fn write<T: Send + 'static>(
+        self,
+        clock: Clock,
+        text_bytes: usize,
+        write: impl FnOnce(InferResponse) -> Result<T, OipError> + Send + 'static,
+    ) -> Result<(T, Timings), Rejection> {
+        let Self { response, mut timings } = self;
+        let began = clock.now();
+        let written = offload(text_bytes, move || write(response)).await??;
+        timings.wrote(clock.now().saturating_sub(began));
+        Ok((written, timings))
+    }
+
+    /// Bytes of the outputs that are to be written as text.
+    #[must_use]
+    pub fn text_bytes(&self) -> usize {
+        let text = |output: &&OutputTensor| !output.binary;
+        self.response.outputs.iter().filter(text).map(|output| output.tensor.data.len()).sum()
+    }
 }
 
 /// What of a request is needed to answer it.
@@ -113,11 +144,10 @@ async fn until(
     })
 }
 
-async fn encode(spec: &ModelSpec, form: AnswerForm, done: Done) -> Result<Encoded, OipError> {
-    let mut json_bytes = 0;
+/// The response of what the lanes gave.
+fn respond(spec: &ModelSpec, form: AnswerForm, done: Done) -> InferResponse {
     let output = |(index, binary): (usize, bool)| {
         let (spec, (shape, data)) = (spec.outputs.get(index)?, done.outputs.get(index)?);
-        json_bytes += if binary { 0 } else { data.len() };
         // Lanes checked the shape: no dimension is negative.
         let shape = shape.iter().map(|dim| dim.unsigned_abs()).collect();
         let tensor = Tensor { name: spec.name.clone(), datatype: spec.datatype, shape, data: data.clone() };
@@ -125,17 +155,15 @@ async fn encode(spec: &ModelSpec, form: AnswerForm, done: Done) -> Result<Encode
     };
     let outputs = form.outputs.into_iter().filter_map(output).collect();
     let (model_name, model_version) = (spec.name.to_string(), spec.version.to_string());
-    let parameters = Default::default();
-    let response = InferResponse { model_name, model_version, id: form.id, parameters, outputs };
-    offload(json_bytes, move || codec::encode_response(&response)).await?
+    InferResponse { model_name, model_version, id: form.id, parameters: Parameters::new(), outputs }
 }
 
-/// Runs `work` here when it is about little JSON, else on a thread where it holds nobody up.
+/// Runs `work` here when it is about little text, else on a thread where it holds nobody up.
 async fn offload<T: Send + 'static>(
-    json_bytes: usize,
+    text_bytes: usize,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, OipError> {
-    if json_bytes <= INLINE_JSON_BYTES {
+    if text_bytes <= INLINE_TEXT_BYTES {
         return Ok(work());
     }
     spawn_blocking(work).await.map_err(|error| {

@@ -1,12 +1,15 @@
 //! How many bytes of request bodies the worker holds, over all requests.
 //!
 //! Bytes are taken as they arrive and given back when the request is done, so that many large bodies at once are
-//! refused instead of filling the machine. Knows no HTTP; `body` takes, `inference` decides for how long.
+//! refused instead of filling the machine. Knows no HTTP; what reads bodies takes, what answers them decides for how
+//! long.
 
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},
 };
+
+use bytes::Bytes;
 
 /// The bytes that all bodies in hand may have. Copies are one.
 #[derive(Debug, Clone)]
@@ -29,26 +32,26 @@ impl BodyBudget {
     }
 
     /// Whether a body of that many bytes would fit now. Takes nothing: a promise costs a client nothing either.
-    pub(super) fn has_room(&self, bytes: u64) -> bool {
+    pub(crate) fn has_room(&self, bytes: u64) -> bool {
         self.held().0.saturating_add(bytes) <= self.total
     }
 
     /// An empty share, to be grown as bytes arrive.
-    pub(super) fn share(&self) -> Share {
+    pub(crate) fn share(&self) -> Share {
         Share { budget: self.clone(), bytes: 0 }
     }
 }
 
 /// The bytes that one request holds; given back on drop.
 #[derive(Debug)]
-pub(super) struct Share {
+pub(crate) struct Share {
     budget: BodyBudget,
     bytes: u64,
 }
 
 impl Share {
     /// Takes that many more bytes. False, and nothing taken, when they do not fit.
-    pub(super) fn grow(&mut self, bytes: usize) -> bool {
+    pub(crate) fn grow(&mut self, bytes: usize) -> bool {
         let bytes = bytes as u64;
         let more = |held: u64| held.checked_add(bytes).filter(|held| *held <= self.budget.total);
         let fits = self.budget.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok();
@@ -57,6 +60,24 @@ impl Share {
         }
         fits
     }
+}
+
+/// A body whose bytes stay taken from the budget for as long as any piece of it lives: also beyond a client that hung
+/// up, while its body is still being decoded or run.
+struct Held {
+    body: Bytes,
+    _share: Arc<Share>,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
+}
+
+/// The body, which keeps the share alive with every piece of it.
+pub(crate) fn hold(body: Bytes, share: &Arc<Share>) -> Bytes {
+    Bytes::from_owner(Held { body, _share: Arc::clone(share) })
 }
 
 impl Drop for Share {

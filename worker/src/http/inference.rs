@@ -4,44 +4,33 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header::CONTENT_ENCODING};
 use hyper::body::Body;
-use weir_protocol::{OipError, Reason, Refusal, headers, rest::Target};
+use weir_protocol::{
+    OipError, Reason, Refusal,
+    codec::{self, Encoded},
+    headers,
+    rest::Target,
+};
 
 use super::{
-    body,
-    budget::Share,
+    body, budget,
     calls::{BodyState, Inbound},
     respond,
 };
 use crate::{
-    infer::{self, Call, Rejection},
-    model::{lanes::Lanes, replica::Replica},
+    infer::{
+        self, Call, Rejection, Timings,
+        admission::{self, Admitted},
+    },
+    model::ModelSpec,
     server::Worker,
-    shutdown::{Phase, RequestGuard},
 };
 
-/// An inference that may read its body.
-struct Admitted {
-    _guard: RequestGuard,
-    replica: Arc<Replica>,
-    lanes: Arc<Lanes>,
+/// What a request's head says about its body and its time.
+struct Head {
     json_len: Option<usize>,
     deadline: Option<Duration>,
-}
-
-/// A body whose bytes stay taken from the budget for as long as any piece of it lives: also beyond a client that hung
-/// up, while its body is still being decoded or run.
-struct Held {
-    body: Bytes,
-    _share: Arc<Share>,
-}
-
-impl AsRef<[u8]> for Held {
-    fn as_ref(&self) -> &[u8] {
-        &self.body
-    }
 }
 
 /// Answers an inference.
@@ -53,47 +42,20 @@ pub(super) async fn answer(
     inbound: &mut Inbound,
     target: &Target,
 ) -> Result<respond::Response, Rejection> {
-    let admitted = admit(worker, inbound, target).inspect_err(|rejection| count(worker, rejection))?;
-    let replica = &admitted.replica;
-    let _in_flight = replica.begin();
-    let result = read_and_run(worker, inbound, &admitted).await;
+    let head = read_head(worker, inbound).inspect_err(|rejection| admission::count(worker, rejection))?;
+    let admitted = admission::admit(worker, target, inbound.gateway_id().is_some())?;
+    let result = read_and_run(worker, inbound, &admitted, &head).await;
+    admitted.record(worker, result.as_ref().map(|(_, timings)| timings));
     let mut response = match result {
-        Ok(answered) => {
-            replica.metrics.record_ok(answered.overhead);
-            respond::answered(answered)
-        }
-        Err(rejection) => {
-            worker.telemetry.record_error(Some((&replica.model, replica.version)), rejection.error.reason);
-            count(worker, &rejection);
-            respond::rejected(&rejection, inbound.trusted)
-        }
+        Ok((encoded, _)) => respond::answered(encoded),
+        Err(rejection) => respond::rejected(&rejection, inbound.trusted),
     };
-    let name = worker.config.worker.name.as_str();
-    respond::served(&mut response, replica.model.as_str(), replica.version, name);
+    respond::served(&mut response, &admitted.served(worker));
     Ok(response)
 }
 
-fn count(worker: &Worker, rejection: &Rejection) {
-    if let Some(refusal) = rejection.refusal {
-        worker.telemetry.record_refusal(refusal);
-    }
-}
-
-/// Everything that can be checked before the body is read.
-fn admit(worker: &Worker, inbound: &Inbound, target: &Target) -> Result<Admitted, Rejection> {
-    // Counted before the phase is looked at: so a drain that sees nothing in flight has refused everything since.
-    let guard = worker.shutdown.begin(worker.config.limits.in_flight);
-    if worker.shutdown.phase() != Phase::Running {
-        return Err(Rejection::refused(Refusal::Draining));
-    }
-    let guard = guard.ok_or_else(|| Rejection::refused(Refusal::QueueFull))?;
-    let resolved = worker
-        .store
-        .resolve(&target.model, target.version.as_ref().and_then(weir_protocol::VersionRef::number));
-    let (replica, lanes) = resolved.map_err(|unresolved| inbound.unresolved(&unresolved))?;
-    if lanes.is_full() {
-        return Err(Rejection::refused(Refusal::QueueFull));
-    }
+/// Everything that the head alone tells.
+fn read_head(worker: &Worker, inbound: &Inbound) -> Result<Head, Rejection> {
     let map = &inbound.parts.headers;
     check_encoding(map)?;
     if let BodyState::Unread(body) = &inbound.body {
@@ -107,14 +69,15 @@ fn admit(worker: &Worker, inbound: &Inbound, target: &Target) -> Result<Admitted
     let json_len = number(map, headers::INFERENCE_HEADER_CONTENT_LENGTH, expected)?;
     let json_len = json_len.map(|len| usize::try_from(len).unwrap_or(usize::MAX));
     let deadline = deadline(worker, map, inbound.trusted)?;
-    Ok(Admitted { _guard: guard, replica, lanes, json_len, deadline })
+    Ok(Head { json_len, deadline })
 }
 
 async fn read_and_run(
     worker: &Worker,
     inbound: &mut Inbound,
     admitted: &Admitted,
-) -> Result<infer::Answered, Rejection> {
+    head: &Head,
+) -> Result<(Encoded, Timings), Rejection> {
     let limits = &worker.config.limits;
     let BodyState::Unread(body) = std::mem::replace(&mut inbound.body, BodyState::Broken) else {
         return Err(OipError::new(Reason::Internal, "the body was read before").into());
@@ -124,16 +87,18 @@ async fn read_and_run(
     inbound.body = BodyState::Read;
     // Held to the end of this function, for tensors made from JSON, and for as long as anybody has a piece of the body.
     let share = Arc::new(share);
-    let body = Bytes::from_owner(Held { body, _share: Arc::clone(&share) });
+    let body = budget::hold(body, &share);
+    let (json_len, codec_limits) = (head.json_len, worker.codec_limits);
     let call = Call {
-        body,
-        json_len: admitted.json_len,
-        limits: worker.codec_limits,
-        deadline: admitted.deadline,
+        deadline: head.deadline,
         received: worker.clock.now(),
         clock: worker.clock,
+        text_bytes: json_len.unwrap_or(body.len()),
     };
-    infer::run(&admitted.lanes, call).await
+    let decode = move |_: &ModelSpec| codec::decode_request(&body, json_len, &codec_limits);
+    let answered = infer::run(&admitted.lanes, call, decode).await?;
+    let text_bytes = answered.text_bytes();
+    answered.write(worker.clock, text_bytes, |response| codec::encode_response(&response)).await
 }
 
 fn check_encoding(map: &HeaderMap) -> Result<(), OipError> {
@@ -149,9 +114,7 @@ fn check_encoding(map: &HeaderMap) -> Result<(), OipError> {
 /// When the answer stops being useful, on the worker's clock: what the gateway says, and what the client says.
 fn deadline(worker: &Worker, map: &HeaderMap, trusted: bool) -> Result<Option<Duration>, OipError> {
     let gateway = if trusted { number(map, headers::DEADLINE_US, "microseconds")? } else { None };
-    let left = [gateway.map(Duration::from_micros), client_timeout(map)?];
-    let now = worker.clock.now();
-    Ok(left.into_iter().flatten().min().map(|left| now.saturating_add(left)))
+    Ok(admission::deadline(worker, [gateway.map(Duration::from_micros), client_timeout(map)?]))
 }
 
 /// What the client says, in the gateway's own words.

@@ -10,9 +10,9 @@ use http::{
 };
 use http_body_util::Full;
 use serde::Serialize;
-use weir_protocol::{OipError, Reason, headers};
+use weir_protocol::{OipError, Reason, codec::Encoded, headers};
 
-use crate::infer::{Answered, Rejection};
+use crate::infer::Rejection;
 
 /// What a client is told to wait after a 503, in seconds.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
@@ -36,8 +36,7 @@ pub(super) fn metrics(text: String) -> Response {
 }
 
 /// 200 with an inference's result.
-pub(super) fn answered(answered: Answered) -> Response {
-    let encoded = answered.encoded;
+pub(super) fn answered(encoded: Encoded) -> Response {
     let kind = if encoded.json_len.is_some() { "application/octet-stream" } else { "application/json" };
     let mut response = with_body(StatusCode::OK, kind, encoded.body);
     if let Some(length) = encoded.json_len {
@@ -69,9 +68,9 @@ pub(super) fn allow(response: &mut Response, method: &'static str) {
 }
 
 /// Says which model version answered.
-pub(super) fn served(response: &mut Response, model: &str, version: impl std::fmt::Display, worker: &str) {
+pub(super) fn served(response: &mut Response, served: &str) {
     // Names hold nothing that a header cannot.
-    if let Ok(value) = HeaderValue::try_from(format!("{model};{version};{worker}")) {
+    if let Ok(value) = HeaderValue::try_from(served) {
         response.headers_mut().insert(HeaderName::from_static(headers::SERVED), value);
     }
 }

@@ -32,12 +32,12 @@ fn only_what_was_not_started_is_a_refusal() {
 }
 
 #[tokio::test]
-async fn work_on_much_json_leaves_the_thread_and_survives_a_panic() {
+async fn work_on_much_text_leaves_the_thread_and_survives_a_panic() {
     let here = std::thread::current().id();
     let ran_on = || std::thread::current().id();
-    assert_eq!(offload(INLINE_JSON_BYTES, ran_on).await.unwrap(), here);
-    assert_ne!(offload(INLINE_JSON_BYTES + 1, ran_on).await.unwrap(), here);
-    let panics = offload(INLINE_JSON_BYTES + 1, || panic!("scripted")).await;
+    assert_eq!(offload(INLINE_TEXT_BYTES, ran_on).await.unwrap(), here);
+    assert_ne!(offload(INLINE_TEXT_BYTES + 1, ran_on).await.unwrap(), here);
+    let panics = offload(INLINE_TEXT_BYTES + 1, || panic!("scripted")).await;
     let nothing: Result<(), _> = panics;
     assert_eq!(nothing.unwrap_err().reason, Reason::Internal);
 }

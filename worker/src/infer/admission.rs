@@ -1,0 +1,88 @@
+//! Who may run: the checks before an inference begins, and the record of how it ended.
+//!
+//! One place for every front, so that REST and gRPC refuse, count and drain alike. Knows no transport: fronts say
+//! which model is asked for and whether a gateway asks.
+
+use std::{sync::Arc, time::Duration};
+
+use weir_protocol::{Refusal, VersionRef, rest::Target};
+
+use super::{Rejection, Timings};
+use crate::{
+    model::{
+        lanes::Lanes,
+        replica::{InFlight, Replica},
+    },
+    server::Worker,
+    shutdown::{Phase, RequestGuard},
+};
+
+/// An inference that the worker accepted. It is in flight until this is dropped, however it ends.
+pub struct Admitted {
+    /// The version that it runs on.
+    pub replica: Arc<Replica>,
+    /// Its lanes.
+    pub lanes: Arc<Lanes>,
+    _in_flight: InFlight,
+    _guard: RequestGuard,
+}
+
+/// Accepts an inference, or says why not. `from_gateway` decides what a name that leads nowhere means.
+///
+/// # Errors
+/// The refusals `draining`, `queue-full` and `not-ready`, counted as such; an unknown name.
+pub fn admit(worker: &Worker, target: &Target, from_gateway: bool) -> Result<Admitted, Rejection> {
+    try_admit(worker, target, from_gateway).inspect_err(|rejection| count(worker, rejection))
+}
+
+fn try_admit(worker: &Worker, target: &Target, from_gateway: bool) -> Result<Admitted, Rejection> {
+    // Counted before the phase is looked at: so a drain that sees nothing in flight has refused everything since.
+    let guard = worker.shutdown.begin(worker.config.limits.in_flight);
+    if worker.shutdown.phase() != Phase::Running {
+        return Err(Rejection::refused(Refusal::Draining));
+    }
+    let guard = guard.ok_or_else(|| Rejection::refused(Refusal::QueueFull))?;
+    let version = target.version.as_ref().and_then(VersionRef::number);
+    let resolved = worker.store.resolve(&target.model, version);
+    let (replica, lanes) = resolved.map_err(|unresolved| Rejection::unresolved(&unresolved, from_gateway))?;
+    if lanes.is_full() {
+        return Err(Rejection::refused(Refusal::QueueFull));
+    }
+    let _in_flight = replica.begin();
+    Ok(Admitted { replica, lanes, _in_flight, _guard: guard })
+}
+
+impl Admitted {
+    /// Notes in metrics and statistics how the inference ended. Once, when its answer is about to leave.
+    pub fn record(&self, worker: &Worker, outcome: Result<&Timings, &Rejection>) {
+        let replica = &self.replica;
+        match outcome {
+            Ok(timings) => replica.metrics.record_ok(timings.overhead()),
+            Err(rejection) => {
+                let reason = rejection.error.reason;
+                worker.telemetry.record_error(Some((&replica.model, replica.version)), reason);
+                count(worker, rejection);
+            }
+        }
+    }
+
+    /// What `weir-served` says: the model, the version and the worker that answered.
+    #[must_use]
+    pub fn served(&self, worker: &Worker) -> String {
+        format!("{};{};{}", self.replica.model, self.replica.version, worker.config.worker.name)
+    }
+}
+
+/// Counts a rejection that is a refusal.
+pub fn count(worker: &Worker, rejection: &Rejection) {
+    if let Some(refusal) = rejection.refusal {
+        worker.telemetry.record_refusal(refusal);
+    }
+}
+
+/// When an answer stops being useful, on the worker's clock: the smallest of what was said, from now.
+#[must_use]
+pub fn deadline(worker: &Worker, left: impl IntoIterator<Item = Option<Duration>>) -> Option<Duration> {
+    let now = worker.clock.now();
+    left.into_iter().flatten().min().map(|left| now.saturating_add(left))
+}
