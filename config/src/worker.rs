@@ -44,6 +44,8 @@ pub struct WorkerSection {
     pub threads: usize,
     /// How long accepted requests may take once a stop was asked for; default 30 s.
     pub drain_timeout: Duration,
+    /// Whether clients may load and unload models; default false.
+    pub control: bool,
 }
 
 /// `[gateway]`

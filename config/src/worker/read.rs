@@ -10,7 +10,7 @@ use weir_protocol::{Bytes, WorkerId};
 use super::{CpuSection, TrustSection, WorkerConfig, WorkerLimits, WorkerSection};
 use crate::{
     reader::{Read, Table, version},
-    value::{duration, integer, list, name, network, path, secret, size, socket_address},
+    value::{duration, flag, integer, list, name, network, path, secret, size, socket_address},
 };
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -34,7 +34,8 @@ fn worker_section(table: &mut Table<'_>) -> Read<WorkerSection> {
     let threads = (table.cores() / CORES_PER_FRONT_THREAD).max(1);
     let threads = table.or("threads", threads, integer(1..=1024));
     let drain_timeout = table.or("drain_timeout", Duration::from_secs(30), duration(Duration::ZERO..=HOUR));
-    Ok(WorkerSection { name: name?, listen, repository: repository?, threads, drain_timeout })
+    let control = table.or("control", false, flag);
+    Ok(WorkerSection { name: name?, listen, repository: repository?, threads, drain_timeout, control })
 }
 
 fn trust_section(table: &mut Table<'_>) -> Read<TrustSection> {

@@ -19,6 +19,7 @@ fn every_problem_is_told_with_its_place_and_what_to_write() {
         ("listen = \"localhost:1\"", "5:10 worker.listen ~ \"127.0.0.1:8080\""),
         ("threads = 0", "5:11 worker.threads ~ from 1 to 1024"),
         ("drain_timeout = \"1 week\"", "5:17 worker.drain_timeout ~ from 0s to 1h"),
+        ("control = \"yes\"", "5:11 worker.control ~ write true or false"),
         ("[gateway]\ntrusted = \"10.0.0.0/8\"", "6:11 gateway.trusted ~ [\"127.0.0.0/8\"]"),
         ("[gateway]\ntrusted = [\"10.0.0.1\"]", "6:12 gateway.trusted[0] ~ \"10.1.2.3/32\""),
         ("[gateway]\ntoken = \"abc\"", "6:9 gateway.token ~ write { env = "),
