@@ -13,6 +13,7 @@ pub mod ids;
 pub mod infer;
 pub mod load;
 pub mod metadata;
+pub mod openapi;
 pub mod rest;
 pub mod route;
 pub mod units;

@@ -6,7 +6,7 @@
 use crate::{ModelName, OipError, Reason, Version, VersionRef};
 
 /// Paths of OpenAI's interface that name their model in the body. Weir's own workers serve none of them; foreign ones do.
-const NAMED_IN_BODY: [&str; 7] = [
+pub(crate) const NAMED_IN_BODY: [&str; 7] = [
     "/v1/audio/speech",
     "/v1/chat/completions",
     "/v1/completions",
