@@ -5,7 +5,7 @@ use bytes::Bytes;
 use pingora::{Error, ErrorSource, ErrorType, Result, proxy::Session};
 use serde::Serialize;
 use weir_config::gateway::Timeouts;
-use weir_protocol::{ModelName, OipError, Reason, rest::RestCall};
+use weir_protocol::{ModelName, OipError, Reason, openapi, rest::RestCall};
 
 use super::{
     Proxy,
@@ -106,6 +106,7 @@ impl Proxy {
                 "the gateway is starting or stopping; see GET /v1/workers of the admin API",
             )),
             RestCall::ServerMetadata => Ok(Some(Answer::json(&respond::server_metadata()))),
+            RestCall::OpenApi => Ok(Some(Answer::document(openapi::DOCUMENT))),
             RestCall::Load => Err(OipError::new(
                 Reason::PathNotFound,
                 "no such path: load reports are between workers and gateways; see the admin API",

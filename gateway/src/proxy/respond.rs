@@ -37,6 +37,11 @@ impl Answer {
         Self { status: 200, body, error: None, close: false }
     }
 
+    /// 200 with JSON that is text already.
+    pub(super) fn document(json: &'static str) -> Self {
+        Self { status: 200, body: Bytes::from_static(json.as_bytes()), error: None, close: false }
+    }
+
     /// An error; the connection stays usable.
     pub(super) fn error(error: OipError) -> Self {
         Self { status: error.reason.status(), body: error.body().into(), error: Some(error), close: false }

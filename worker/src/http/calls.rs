@@ -11,6 +11,7 @@ use weir_config::model::TensorSpec;
 use weir_protocol::{
     OipError, Reason, headers,
     metadata::{ModelMetadata, ServerMetadata, TensorMetadata},
+    openapi,
     rest::{RestCall, Target},
 };
 
@@ -113,6 +114,7 @@ async fn dispatch(worker: &Arc<Worker>, inbound: &mut Inbound) -> Result<respond
         RestCall::Live => Ok(respond::json(&serde_json::json!({ "live": true }))),
         RestCall::Ready => ready(worker),
         RestCall::ServerMetadata => Ok(respond::json(&server_metadata())),
+        RestCall::OpenApi => Ok(respond::document(openapi::DOCUMENT)),
         RestCall::ModelMetadata(target) => {
             model_metadata(worker, &target).map_err(|unresolved| inbound.unresolved(&unresolved))
         }

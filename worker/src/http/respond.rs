@@ -30,6 +30,11 @@ pub(super) fn json(value: &impl Serialize) -> Response {
     }
 }
 
+/// 200 with JSON that is text already.
+pub(super) fn document(json: &'static str) -> Response {
+    with_body(StatusCode::OK, "application/json", Bytes::from_static(json.as_bytes()))
+}
+
 /// 200 with the metrics.
 pub(super) fn metrics(text: String) -> Response {
     with_body(StatusCode::OK, "text/plain; version=0.0.4", text.into())
