@@ -130,6 +130,8 @@ pub struct Limits {
     pub replay_bytes: Bytes,
     /// Held bodies of all requests together; beyond it bodies stream; default 1 GiB.
     pub replay_total_bytes: Bytes,
+    /// How much of a body is searched for the name of a model; 400 when it comes later; default 1 MiB.
+    pub scan_bytes: Bytes,
     /// Largest header block; 431 above; default 64 KiB.
     pub header_bytes: Bytes,
     /// Most header fields; 431 above; default 128.
@@ -152,6 +154,8 @@ pub struct Timeouts {
     pub idle: Duration,
     /// For the whole body of a request that is held (up to `replay_bytes`); 408 after; default 30 s.
     pub body: Duration,
+    /// Longest silence of a worker within a gRPC stream; `request` does not apply to streams; default 10 min.
+    pub stream_idle: Duration,
     /// How long an idle keep-alive connection of a client stays open; default 75 s.
     pub keep_alive: Duration,
 }

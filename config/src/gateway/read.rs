@@ -106,6 +106,7 @@ fn limits(table: &mut Table<'_>) -> Read<Limits> {
         body_bytes: table.or("body_bytes", Bytes::mib(1024), size(BODY)),
         replay_bytes: table.or("replay_bytes", Bytes::mib(16), size(Bytes(0)..=Bytes::mib(4096))),
         replay_total_bytes: table.or("replay_total_bytes", Bytes::mib(1024), size(Bytes(0)..=*BODY.end())),
+        scan_bytes: table.or("scan_bytes", Bytes::mib(1), size(Bytes::kib(1)..=Bytes::mib(64))),
         // pingora's own caps are 1 MiB and 256 fields.
         header_bytes: table.or("header_bytes", Bytes::kib(64), size(Bytes::kib(1)..=Bytes::kib(1023))),
         header_fields: table.or("header_fields", 128, integer(8..=256)),
@@ -129,6 +130,7 @@ fn timeouts(table: &mut Table<'_>) -> Read<Timeouts> {
         request: table.or("request", 60 * SECOND, duration(*WAIT.start()..=24 * HOUR)),
         idle: table.or("idle", 30 * SECOND, duration(WAIT)),
         body: table.or("body", 30 * SECOND, duration(WAIT)),
+        stream_idle: table.or("stream_idle", 10 * 60 * SECOND, duration(*WAIT.start()..=24 * HOUR)),
         keep_alive: table.or("keep_alive", 75 * SECOND, duration(SECOND..=HOUR)),
     })
 }
