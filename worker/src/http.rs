@@ -3,12 +3,13 @@
 //! HTTP/1.1 with keep-alive, and HTTP/2 for clients that begin with it. Knows nothing of tensors; an inference is
 //! `infer`'s. Every answer is made by `respond`, every body is read by `body`.
 
-mod body;
-mod budget;
+pub(crate) mod body;
+pub(crate) mod budget;
 mod calls;
+pub(crate) mod head;
 mod inference;
 mod linger;
-mod peer;
+pub(crate) mod peer;
 mod respond;
 
 use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};

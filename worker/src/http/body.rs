@@ -81,7 +81,11 @@ pub(super) async fn discard(mut body: Incoming, silence: Duration) -> bool {
     }
 }
 
-async fn piece(body: &mut Incoming, silence: Duration) -> Result<Option<Bytes>, OipError> {
+/// The next bytes of a body; `None` at its end.
+///
+/// # Errors
+/// `body-too-slow` when nothing comes for `silence`; `bad-request` when it breaks off.
+pub(crate) async fn piece(body: &mut Incoming, silence: Duration) -> Result<Option<Bytes>, OipError> {
     loop {
         let frame = tokio::time::timeout(silence, body.frame()).await.map_err(|_| {
             let message = format!("no byte of the body came for {} s", silence.as_secs_f64());
@@ -100,7 +104,8 @@ async fn piece(body: &mut Incoming, silence: Duration) -> Result<Option<Bytes>, 
     }
 }
 
-fn too_large(limit: usize) -> OipError {
+/// The error of a body above the limit.
+pub(crate) fn too_large(limit: usize) -> OipError {
     let limit = weir_protocol::Bytes(limit as u64);
     OipError::new(Reason::BodyTooLarge, format!("the body is too large: at most {limit}"))
 }

@@ -16,7 +16,7 @@ use weir_protocol::{
 use super::{
     body, budget,
     calls::{BodyState, Inbound},
-    respond,
+    head, respond,
 };
 use crate::{
     infer::{
@@ -66,9 +66,9 @@ fn read_head(worker: &Worker, inbound: &Inbound) -> Result<Head, Rejection> {
         }
     }
     let expected = "the length of the JSON part in bytes";
-    let json_len = number(map, headers::INFERENCE_HEADER_CONTENT_LENGTH, expected)?;
+    let json_len = head::number(map, headers::INFERENCE_HEADER_CONTENT_LENGTH, expected)?;
     let json_len = json_len.map(|len| usize::try_from(len).unwrap_or(usize::MAX));
-    let deadline = deadline(worker, map, inbound.trusted)?;
+    let deadline = admission::deadline(worker, head::time_left(map, inbound.trusted)?);
     Ok(Head { json_len, deadline })
 }
 
@@ -109,28 +109,4 @@ fn check_encoding(map: &HeaderMap) -> Result<(), OipError> {
             "compressed bodies are not supported: send it plain",
         )),
     }
-}
-
-/// When the answer stops being useful, on the worker's clock: what the gateway says, and what the client says.
-fn deadline(worker: &Worker, map: &HeaderMap, trusted: bool) -> Result<Option<Duration>, OipError> {
-    let gateway = if trusted { number(map, headers::DEADLINE_US, "microseconds")? } else { None };
-    Ok(admission::deadline(worker, [gateway.map(Duration::from_micros), client_timeout(map)?]))
-}
-
-/// What the client says, in the gateway's own words.
-fn client_timeout(map: &HeaderMap) -> Result<Option<Duration>, OipError> {
-    let name = headers::CLIENT_TIMEOUT_MS;
-    let wrong = || OipError::bad_request(format!("{name} must be a positive number of milliseconds"));
-    let millis = number(map, name, "milliseconds").map_err(|_| wrong())?;
-    if millis == Some(0) { Err(wrong()) } else { Ok(millis.map(Duration::from_millis)) }
-}
-
-fn number(map: &HeaderMap, name: &'static str, expected: &str) -> Result<Option<u64>, OipError> {
-    let Some(value) = map.get(name) else { return Ok(None) };
-    let text = value.to_str().unwrap_or_default();
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let number = if digits { text.parse().ok() } else { None };
-    number
-        .map(Some)
-        .ok_or_else(|| OipError::bad_request(format!("header {name}: expected {expected}, a whole number")))
 }

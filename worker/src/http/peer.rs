@@ -9,19 +9,19 @@ use weir_protocol::headers;
 
 /// The other side of a connection.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Peer {
+pub(crate) struct Peer {
     in_trusted_network: bool,
 }
 
 impl Peer {
-    pub(super) fn new(address: SocketAddr, trust: &TrustSection) -> Self {
+    pub(crate) fn new(address: SocketAddr, trust: &TrustSection) -> Self {
         // A listener on `::` sees IPv4 peers as mapped addresses.
         let ip: IpAddr = address.ip().to_canonical();
         Self { in_trusted_network: trust.trusted.iter().any(|network| network.contains(&ip)) }
     }
 
     /// Whether a request from this peer is a gateway's: by address, or by the shared token.
-    pub(super) fn is_trusted(self, request: &HeaderMap, trust: &TrustSection) -> bool {
+    pub(crate) fn is_trusted(self, request: &HeaderMap, trust: &TrustSection) -> bool {
         let by_token = || {
             let given = request.get(headers::TOKEN).map(http::HeaderValue::as_bytes);
             trust
