@@ -6,6 +6,7 @@
 pub mod call;
 pub mod named;
 pub mod status;
+pub mod timeout;
 
 pub use self::{
     call::GrpcCall,
