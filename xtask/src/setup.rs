@@ -5,21 +5,35 @@
 //! which `.cargo/config.toml` names. Every step looks first and does nothing when its result is there.
 
 mod cache;
-mod clients;
 mod cmake;
 mod envoy;
 mod libtorch;
+mod packages;
+mod perf_analyzer;
 mod tools;
 mod wheels;
 
-use std::{fs, os::unix::fs::symlink, path::Path};
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, bail};
 
-pub(crate) use clients::{Clients, install as clients};
 pub(crate) use envoy::install as envoy;
+pub(crate) use packages::{clients, mlserver};
+pub(crate) use perf_analyzer::perf_analyzer;
 
 use crate::workspace::Workspace;
+
+/// Something that only some checks use, and not every machine can have.
+pub(crate) enum Supply {
+    /// Where it is.
+    Ready(PathBuf),
+    /// Why it cannot be had here.
+    Missing(String),
+}
 
 /// Makes the checkout ready to build.
 ///

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// pip matches these literally: a newer tag does not imply an older one.
-const PLATFORMS: [&str; 7] = [
+const PLATFORMS: [&str; 8] = [
     "manylinux_2_31",
     "manylinux_2_28",
     "manylinux_2_27",
@@ -18,6 +18,7 @@ const PLATFORMS: [&str; 7] = [
     "manylinux_2_25",
     "manylinux_2_17",
     "manylinux2014",
+    "manylinux1",
 ];
 
 /// Downloads the wheels that `xtask/requirements/<requirements>` pins and unpacks the members that match one of

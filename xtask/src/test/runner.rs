@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 
 use super::results::{Format, Results};
 use crate::{
-    command::{cargo, command, shown, spawn},
-    setup::{self, Clients},
+    command::{cargo, command, run, shown, spawn},
+    setup::{self, Supply},
     workspace::Workspace,
 };
 
@@ -51,8 +51,11 @@ fn clippy(workspace: &Workspace) -> Result<Prepared> {
 }
 
 fn build(workspace: &Workspace) -> Result<Prepared> {
-    let arguments = ["build", "-p", "weir-worker", "-p", "weir-gateway", "-p", "weir-loadtest"];
-    Ok(Prepared::Ready(cargo(workspace.root(), arguments)))
+    Ok(Prepared::Ready(build_command(workspace)))
+}
+
+fn build_command(workspace: &Workspace) -> Command {
+    cargo(workspace.root(), ["build", "-p", "weir-worker", "-p", "weir-gateway", "-p", "weir-loadtest"])
 }
 
 fn rust(workspace: &Workspace) -> Result<Prepared> {
@@ -63,12 +66,23 @@ fn rust(workspace: &Workspace) -> Result<Prepared> {
 
 fn clients(workspace: &Workspace) -> Result<Prepared> {
     let packages = match setup::clients(workspace)? {
-        Clients::Installed(folder) => folder,
-        Clients::Unsupported(reason) => return Ok(Prepared::Skipped(reason)),
+        Supply::Ready(folder) => folder,
+        Supply::Missing(reason) => return Ok(Prepared::Skipped(reason)),
     };
+    // The forward pass that answers are compared with, and the binaries as the checkout has them.
+    run(&mut build_command(workspace))?;
+    run(&mut cargo(workspace.root(), ["build", "-p", "weir-worker", "--example", "forward"]))?;
     let mut tests = command("python3", ["-B", "tests/clients/run.py"]);
     tests.current_dir(workspace.root()).env("PYTHONPATH", packages);
     tests.env("WEIR_BIN_DIR", workspace.binaries("debug"));
+    for (name, supply) in
+        [("MLSERVER", setup::mlserver(workspace)?), ("PERF_ANALYZER", setup::perf_analyzer(workspace)?)]
+    {
+        match supply {
+            Supply::Ready(path) => tests.env(format!("WEIR_{name}"), path),
+            Supply::Missing(reason) => tests.env(format!("WEIR_{name}_MISSING"), reason),
+        };
+    }
     Ok(Prepared::Ready(tests))
 }
 
