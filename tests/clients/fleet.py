@@ -1,12 +1,13 @@
-"""A worker and a gateway for the client checks: the real binaries on free ports of loopback.
+"""Workers and a gateway for the client checks: the real binaries on free ports of loopback.
 
-Serves the sample model `digits` and `pair`, a synthetic model with two inputs and two outputs, of which `echo` answers
-what `a` was given and `zeros` is zero. The binaries come from the folder WEIR_BIN_DIR (`cargo xtask test` sets it).
+Two workers, `a` and `b`, serve the models of models.py; a gateway stands before both. Checks share them, so a check may
+load and unload only the model `spare`, at worker `a`. The binaries come from the folder WEIR_BIN_DIR.
 """
 
 import contextlib
 import csv
 import ctypes
+import json
 import os
 import pathlib
 import signal
@@ -17,85 +18,115 @@ import time
 import urllib.error
 import urllib.request
 
+import models
 import numpy
 
-DIGITS = pathlib.Path(__file__).resolve().parents[2] / "worker/models/digits"
 READY_LIMIT_SECONDS = 60
 STOP_LIMIT_SECONDS = 10
 PR_SET_PDEATHSIG = 1
 
-PAIR = """
-backend = "synthetic"
-max_batch_size = 8
-[[input]]
-name = "a"
-datatype = "FP32"
-shape = [-1, 4]
-[[input]]
-name = "b"
-datatype = "INT64"
-shape = [-1, 2]
-[[output]]
-name = "echo"
-datatype = "FP32"
-shape = [-1, 4]
-[[output]]
-name = "zeros"
-datatype = "INT64"
-shape = [-1, 3]
-[synthetic]
-base = "1ms"
-per_item = "0s"
-"""
-
 
 class Fleet(contextlib.ExitStack):
-    """Running servers; `worker` and `gateway` are their addresses, `host:port`. `close` ends everything."""
+    """Running servers; `workers` and `gateway` are their addresses, `host:port`. `close` ends everything."""
 
     def __init__(self):
         super().__init__()
         try:
+            self.folder = pathlib.Path(self.enter_context(tempfile.TemporaryDirectory(prefix="weir-clients-")))
             self._start()
         except BaseException:
             self.close()
             raise
 
     def _start(self):
-        folder = pathlib.Path(self.enter_context(tempfile.TemporaryDirectory(prefix="weir-clients-")))
-        models = folder / "models"
-        (models / "pair/1").mkdir(parents=True)
-        (models / "pair/model.toml").write_text(PAIR)
-        (models / "digits").symlink_to(DIGITS)
-        self.worker, self.gateway, admin = free_addresses(3)
-        worker = f'[worker]\nname = "w"\nlisten = "{self.worker}"\nrepository = "{models}"\n'
-        gateway = f'[gateway]\nlisten = ["{self.gateway}"]\ndrain_delay = "0s"\n[admin]\nlisten = "{admin}"\n'
-        gateway += f'[[worker]]\nname = "w"\nurl = "http://{self.worker}"\n'
-        worker = self._server(folder, "weir-worker", worker)
-        gateway = self._server(folder, "weir-gateway", gateway)
-        wait_until_ready(worker, self.worker)
-        wait_until_ready(gateway, self.gateway)
+        self.models = self.folder / "models"
+        models.write(self.models)
+        self.workers = free_addresses(2)
+        children = []
+        for name, address in zip("ab", self.workers, strict=True):
+            config = f'[worker]\nname = "{name}"\nlisten = "{address}"\nrepository = "{self.models}"\n'
+            config += 'control = true\nintra_op_threads = 1\n'
+            children.append(self.server("weir-worker", name, config))
+        for child, address in zip(children, self.workers, strict=True):
+            child.wait_until(lambda address=address: serves_all(address))
+        self.gateway, _ = self.start_gateway("gateway", [])
 
-    def _server(self, folder, program, config):
-        file = folder / f"{program}.toml"
+    def start_gateway(self, name, others):
+        """A gateway before both workers and `others` (TOML); its addresses for clients and for operators."""
+        address, admin = free_addresses(2)
+        config = f'[gateway]\nlisten = ["{address}"]\ndrain_delay = "0s"\npolicy = "round_robin"\n'
+        config += f'[admin]\nlisten = "{admin}"\n'
+        config += '[[model]]\nname = "digits"\nversion_labels = { stable = 1 }\n'
+        for worker, of in zip("ab", self.workers, strict=True):
+            config += f'[[worker]]\nname = "{worker}"\nurl = "http://{of}"\n'
+        child = self.server("weir-gateway", name, config + "".join(others))
+        child.wait_until(lambda: all(health == "healthy" for health in healths(admin).values()) and serves_all(address))
+        return address, admin
+
+    def server(self, program, name, config):
+        """Starts one of Weir's programs with this configuration."""
+        file = self.folder / f"{name}.toml"
         file.write_text(f"version = 1\n{config}")
         binary = pathlib.Path(os.environ["WEIR_BIN_DIR"]) / program
-        log = self.enter_context(open(folder / f"{program}.log", "w+"))
+        return self.enter_context(Child(self.folder / f"{name}.log", [binary, "--config", file]))
+
+
+class Child:
+    """A running program that does not outlive this one; its output goes to a file."""
+
+    def __init__(self, log, command, **options):
+        self.log = log
         libc = ctypes.CDLL(None)
-        # The kernel ends the server when this process is killed.
-        bind = lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        child = subprocess.Popen([binary, "--config", file], stdout=log, stderr=log, preexec_fn=bind)
-        child.log = log
-        self.callback(stop, child)
-        return child
+        with open(log, "a") as output:
+            self.process = subprocess.Popen(
+                command,
+                stdout=output,
+                stderr=output,
+                # The kernel ends the server when this process is killed.
+                preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL),
+                **options,
+            )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.stop()
+
+    def stop(self):
+        """Asks it to end; kills it when it does not within the limit."""
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_LIMIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def wait_until(self, ready):
+        """Until `ready` answers true; raises with the log when the program ended or it took too long."""
+        deadline = time.monotonic() + READY_LIMIT_SECONDS
+        while not ready():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                program = self.process.args[0]
+                log = self.log.read_text()
+                raise RuntimeError(f"{program} is not ready (status {self.process.poll()}):\n{log}")
+            time.sleep(0.05)
 
 
-def stop(child):
-    child.terminate()
-    try:
-        child.wait(STOP_LIMIT_SECONDS)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
+_shared = []
+
+
+def shared():
+    """The servers that checks share, started by the first one that asks."""
+    if not _shared:
+        _shared.append(Fleet())
+    return _shared[0]
+
+
+def stop_shared():
+    """Ends the shared servers, where there are any."""
+    while _shared:
+        _shared.pop().close()
 
 
 def free_addresses(count):
@@ -107,27 +138,29 @@ def free_addresses(count):
         return [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
 
 
-def wait_until_ready(child, address):
-    """Until both models are ready there; raises with the server's log when it ended or took too long."""
-    deadline = time.monotonic() + READY_LIMIT_SECONDS
-    while not all(answers(f"http://{address}/v2/models/{model}/ready") for model in ("digits", "pair")):
-        if child.poll() is not None or time.monotonic() > deadline:
-            child.log.seek(0)
-            raise RuntimeError(f"{child.args[0]} is not ready (status {child.poll()}):\n{child.log.read()}")
-        time.sleep(0.05)
+def serves_all(address):
+    """Whether every model is ready there."""
+    return all(fetch(f"http://{address}/v2/models/{model}/ready") is not None for model in models.NAMES)
 
 
-def answers(url):
+def healths(admin):
+    """The health of each worker as a gateway sees it, by name; empty when it does not answer."""
+    text = fetch(f"http://{admin}/v1/workers")
+    return {} if text is None else {one["name"]: one["health"] for one in json.loads(text)["workers"]}
+
+
+def fetch(url):
+    """What `url` answers under status 200, else nothing."""
     try:
         with urllib.request.urlopen(url, timeout=2) as answer:
-            return answer.status == 200
+            return answer.read() if answer.status == 200 else None
     except (urllib.error.URLError, OSError):
-        return False
+        return None
 
 
 def held_out_digits(count):
     """The first `count` held-out images as the model takes them, and their digits."""
-    with open(DIGITS / "holdout.csv") as file:
+    with open(models.DIGITS / "holdout.csv") as file:
         rows = list(csv.reader(file))[1 : count + 1]
     images = numpy.array([row[1:] for row in rows], dtype=numpy.float32).reshape(-1, 1, 8, 8) / 16
     return images, numpy.array([int(row[0]) for row in rows])

@@ -9,16 +9,9 @@ use weir_tests::{Client, Fault, FaultProxy, Fleet, FleetBuilder, Reply, StubWork
 /// Around the size of the proxy library's own buffer (64 KiB), and up to the default replay limit (16 MiB).
 const SIZES: [usize; 8] = [700, 65_535, 65_536, 65_537, 66_000, 100_000, 5_000_000, 16 << 20];
 
-/// Echoes one row of any length.
-const ECHO: &str = "backend = \"synthetic\"\nmax_batch_size = 1\n\
-    [[input]]\nname = \"x\"\ndatatype = \"UINT8\"\nshape = [-1, -1]\n\
-    [[output]]\nname = \"y\"\ndatatype = \"UINT8\"\nshape = [-1, -1]\n\
-    [synthetic]\nbase = \"1ms\"\nper_item = \"0s\"\n";
-
 fn builder() -> FleetBuilder {
     let mut builder = Fleet::builder().unwrap();
-    builder.repository.write("m/model.toml", ECHO).unwrap();
-    std::fs::create_dir_all(builder.repository.folder().join("m/1")).unwrap();
+    builder.repository.add_echo("m").unwrap();
     // Each in turn, so that both are asked.
     builder.gateway.gateway += "\npolicy = \"round_robin\"";
     builder

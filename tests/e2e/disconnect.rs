@@ -2,26 +2,8 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::ensure;
 use weir_tests::{Fleet, Synthetic, eventually, infer, metrics, raw::RawConnection};
-
-const GAUGES: [&str; 2] = ["weir_gateway_in_flight_requests", "weir_gateway_open_requests"];
-
-async fn idle(fleet: &mut Fleet) -> Result<()> {
-    for gauge in GAUGES {
-        let value = metrics::value(fleet.gateway.admin(), gauge, &[]).await?;
-        ensure!(value == 0.0, "{gauge} {value}");
-    }
-    let view = fleet.gateway.admin().get("/v1/workers/a").await?.json()?;
-    ensure!(view["in_flight"] == 0 && view["dispatching"] == 0, "{view}");
-    let worker = fleet.worker("a")?.in_flight().await?;
-    ensure!(worker == 0, "{worker} at the worker");
-    Ok(())
-}
-
-async fn all_idle(fleet: &mut Fleet) {
-    eventually("nothing in flight", async || idle(fleet).await).await.unwrap();
-}
 
 fn head(length: usize) -> String {
     format!("POST {} HTTP/1.1\r\nHost: gateway\r\nContent-Length: {length}\r\n\r\n", infer::path("m"))
@@ -47,7 +29,7 @@ async fn a_client_that_leaves_within_its_body_holds_nothing() {
         .await
         .unwrap();
         drop(connections);
-        all_idle(&mut fleet).await;
+        fleet.idle().await.unwrap();
     }
 }
 
@@ -70,5 +52,5 @@ async fn a_client_that_leaves_before_its_answer_holds_nothing() {
     .await
     .unwrap();
     drop(connections);
-    all_idle(&mut fleet).await;
+    fleet.idle().await.unwrap();
 }

@@ -13,7 +13,10 @@ pub use self::{
     gateway::{Gateway, GatewayToml},
     worker::{Worker, WorkerSpec},
 };
-use crate::{Client, Repository, Synthetic, eventually};
+use crate::{Client, Repository, Synthetic, eventually, metrics};
+
+/// What the gateway counts of requests that are not over.
+const GAUGES: [&str; 2] = ["weir_gateway_in_flight_requests", "weir_gateway_open_requests"];
 
 /// A running fleet. Dropping it ends every process, and prints the end of their logs when the test fails.
 #[derive(Debug)]
@@ -75,6 +78,30 @@ impl Fleet {
             .iter_mut()
             .find(|worker| worker.name() == name)
             .with_context(|| format!("no worker {name}"))
+    }
+
+    /// Waits until nothing is in flight: at the gateway, between it and its workers, and at those workers that run.
+    ///
+    /// # Errors
+    /// Something still is after 30 seconds; the message says what.
+    pub async fn idle(&mut self) -> Result<()> {
+        let Self { gateway, workers, .. } = self;
+        eventually("nothing in flight", async || {
+            for gauge in GAUGES {
+                let value = metrics::value(gateway.admin(), gauge, &[]).await?;
+                ensure!(value == 0.0, "{gauge} {value}");
+            }
+            for worker in workers.iter_mut() {
+                let view = gateway.admin().get(&format!("/v1/workers/{}", worker.name())).await?.json()?;
+                let count = |field: &str| view.get(field).and_then(serde_json::Value::as_u64);
+                ensure!(count("in_flight") == Some(0) && count("dispatching") == Some(0), "{view}");
+                if worker.process().check_running().is_ok() {
+                    worker.idle().await?;
+                }
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// Waits until the gateway calls every worker healthy and knows all that its workers say of themselves.

@@ -1,6 +1,7 @@
-//! Inference requests for tests, as the JSON that a client would write.
+//! Inference requests for tests, as the JSON and the messages that a client would write.
 
 use serde_json::{Value, json};
+use weir_protocol::grpc::{ModelInferRequest, model_infer_request::InferInputTensor};
 
 /// Rows of zeros for [`crate::Synthetic`]'s one input.
 #[must_use]
@@ -13,4 +14,32 @@ pub fn rows(count: usize, width: usize) -> Value {
 #[must_use]
 pub fn path(model: &str) -> String {
     format!("/v2/models/{model}/infer")
+}
+
+/// The same rows as a gRPC message, each value `value`.
+#[must_use]
+pub fn message(model: &str, count: usize, width: usize, value: f32) -> ModelInferRequest {
+    let raw = std::iter::repeat_n(value.to_le_bytes(), count * width).flatten().collect();
+    of(model, "FP32", &[count, width], raw)
+}
+
+/// One row of bytes for [`crate::Repository::add_echo`]'s input.
+#[must_use]
+pub fn bytes(model: &str, data: Vec<u8>) -> ModelInferRequest {
+    of(model, "UINT8", &[1, data.len()], data)
+}
+
+fn of(model: &str, datatype: &str, shape: &[usize], raw: Vec<u8>) -> ModelInferRequest {
+    let input = InferInputTensor {
+        name: "x".to_owned(),
+        datatype: datatype.to_owned(),
+        shape: shape.iter().map(|&dimension| dimension as i64).collect(),
+        ..InferInputTensor::default()
+    };
+    ModelInferRequest {
+        model_name: model.to_owned(),
+        inputs: vec![input],
+        raw_input_contents: vec![raw.into()],
+        ..ModelInferRequest::default()
+    }
 }

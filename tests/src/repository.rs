@@ -11,6 +11,12 @@ use anyhow::Result;
 
 use crate::place::sample_repository;
 
+/// Echoes one row of any length.
+const ECHO: &str = "backend = \"synthetic\"\nmax_batch_size = 1\n\
+    [[input]]\nname = \"x\"\ndatatype = \"UINT8\"\nshape = [-1, -1]\n\
+    [[output]]\nname = \"y\"\ndatatype = \"UINT8\"\nshape = [-1, -1]\n\
+    [synthetic]\nbase = \"1ms\"\nper_item = \"0s\"\n";
+
 /// A folder of models.
 #[derive(Debug, Clone)]
 pub struct Repository {
@@ -73,6 +79,15 @@ impl Repository {
             fs::create_dir_all(self.folder.join(name).join(version.to_string()))?;
         }
         self.write(&format!("{name}/model.toml"), &model.toml()?)
+    }
+
+    /// Adds a model that answers one row of bytes `x`, of any length, with the same as `y`.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn add_echo(&self, name: &str) -> Result<()> {
+        fs::create_dir_all(self.folder.join(name).join("1"))?;
+        self.write(&format!("{name}/model.toml"), ECHO)
     }
 
     /// Adds the sample model `digits` with both versions.

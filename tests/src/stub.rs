@@ -1,22 +1,23 @@
 //! A worker that is none: answers like one, notes what it was sent, and says what a test wants it to say.
 
 use std::{
-    convert::Infallible,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use anyhow::Result;
-use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
-use http_body_util::Full;
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
+use http::HeaderMap;
 use serde_json::json;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
+use weir_protocol::{grpc::ModelInferResponse, headers};
 
-/// A stand-in for a worker that serves version 1 of one model. It lives as long as the runtime.
+use crate::reply::{self, Answer, Whole};
+
+/// UNAVAILABLE, of a refusal over gRPC.
+const UNAVAILABLE: u16 = 14;
+
+/// A stand-in for a worker that serves version 1 of one model, in REST and gRPC. It lives as long as the runtime.
 #[derive(Debug, Clone)]
 pub struct StubWorker {
     address: SocketAddr,
@@ -39,10 +40,20 @@ pub struct Seen {
     pub path: String,
     /// Its headers.
     pub headers: HeaderMap,
+    /// Its body.
+    pub body: bytes::Bytes,
+}
+
+impl From<Whole> for Seen {
+    fn from(request: Whole) -> Self {
+        let (parts, body) = request.into_parts();
+        Self { path: parts.uri.path().to_owned(), headers: parts.headers, body }
+    }
 }
 
 impl StubWorker {
-    /// Listens on a free port and reports `model` as serving. Inferences are answered at once, with `headers` added.
+    /// Listens on a free port and reports `model` as serving. Inferences are answered at once, with `headers` added;
+    /// over gRPC one with `weir-refused` is answered UNAVAILABLE.
     ///
     /// # Errors
     /// No port is free.
@@ -54,7 +65,8 @@ impl StubWorker {
         let (tasks, shared) = (TaskTracker::new(), stub.shared.clone());
         tasks.clone().spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tasks.spawn(shared.clone().serve(stream));
+                let shared = shared.clone();
+                tasks.spawn(reply::serve(stream, move |request| shared.answer(request)));
             }
         });
         Ok(stub)
@@ -78,28 +90,28 @@ impl Shared {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn serve(self: Arc<Self>, stream: TcpStream) {
-        let service =
-            service_fn(async |request: Request<Incoming>| Ok::<_, Infallible>(self.answer(&request)));
-        // An error is the peer's end.
-        let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+    fn answer(&self, request: Whole) -> Answer {
+        let is_grpc = reply::is_grpc(&request);
+        if !is_grpc && !request.uri().path().ends_with("/infer") {
+            return reply::json(200, &self.report());
+        }
+        self.seen().push(request.into());
+        let mut answer = match is_grpc {
+            false => reply::json(200, &self.inferred()),
+            true if self.headers.contains_key(headers::REFUSED) => reply::grpc_error(UNAVAILABLE, "refused"),
+            true => reply::grpc(&ModelInferResponse {
+                model_name: self.model.clone(),
+                model_version: "1".to_owned(),
+                ..ModelInferResponse::default()
+            }),
+        };
+        answer.headers_mut().extend(self.headers.clone());
+        answer
     }
 
-    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-        let path = request.uri().path();
-        let infer = path.ends_with("/infer");
-        let body = if infer {
-            self.seen().push(Seen { path: path.to_owned(), headers: request.headers().clone() });
-            let output = json!({ "name": "y", "datatype": "FP32", "shape": [1], "data": [1.0] });
-            json!({ "model_name": self.model, "model_version": "1", "outputs": [output] })
-        } else {
-            self.report()
-        };
-        let mut response = Response::new(Full::from(body.to_string()));
-        if infer {
-            response.headers_mut().extend(self.headers.clone());
-        }
-        response
+    fn inferred(&self) -> serde_json::Value {
+        let output = json!({ "name": "y", "datatype": "FP32", "shape": [1], "data": [1.0] });
+        json!({ "model_name": self.model, "model_version": "1", "outputs": [output] })
     }
 
     fn report(&self) -> serde_json::Value {

@@ -14,7 +14,7 @@ use serde_json::Value;
 use weir_protocol::LoadReport;
 
 use super::{WorkerSpec, replace};
-use crate::{Client, Reply, eventually, place::binary, port, process::Process};
+use crate::{Client, GrpcClient, Reply, eventually, place::binary, port, process::Process};
 
 /// A `gateway.toml` in parts. Each field holds lines of TOML.
 #[derive(Debug, Clone)]
@@ -53,9 +53,10 @@ impl GatewayToml {
     }
 
     pub(super) fn add(&mut self, worker: &WorkerSpec) {
-        let WorkerSpec { name, at, labels, .. } = worker;
-        self.workers +=
-            &format!("[[worker]]\nname = \"{name}\"\nurl = \"http://{at}\"\nlabels = {{ {labels} }}\n");
+        let WorkerSpec { name, at, labels, registered, .. } = worker;
+        self.workers += &format!(
+            "[[worker]]\nname = \"{name}\"\nurl = \"http://{at}\"\nlabels = {{ {labels} }}\n{registered}\n"
+        );
     }
 }
 
@@ -92,6 +93,14 @@ impl Gateway {
     #[must_use]
     pub fn client(&self) -> Client {
         Client::of(self.toml.listen)
+    }
+
+    /// A gRPC client of the same address.
+    ///
+    /// # Errors
+    /// None can be made.
+    pub fn grpc(&self) -> Result<GrpcClient> {
+        GrpcClient::of(self.toml.listen)
     }
 
     /// A client of the admin listener.

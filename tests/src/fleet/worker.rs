@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Result, ensure};
 
-use crate::{Client, eventually, place::binary, port, process::Process};
+use crate::{Client, GrpcClient, eventually, metrics, place::binary, port, process::Process};
 
 /// What a worker will be.
 #[derive(Debug, Clone)]
@@ -21,6 +21,8 @@ pub struct WorkerSpec {
     pub at: SocketAddr,
     /// Labels at the gateway, as TOML: `tier = "gpu"`.
     pub labels: String,
+    /// Further lines of its `[[worker]]` at the gateway, such as `kind = "oip"`.
+    pub registered: String,
     /// Its model repository; `None` = the fleet's.
     pub repository: Option<PathBuf>,
     /// Further TOML for its own configuration, such as a `[limits]` table.
@@ -36,8 +38,16 @@ impl WorkerSpec {
     /// No port is free.
     pub fn named(name: &str) -> Result<Self> {
         let listen = port::free()?;
-        let (name, labels, toml) = (name.to_owned(), String::new(), String::new());
-        Ok(Self { name, listen, at: listen, labels, repository: None, toml, started: true })
+        Ok(Self {
+            name: name.to_owned(),
+            listen,
+            at: listen,
+            labels: String::new(),
+            registered: String::new(),
+            repository: None,
+            toml: String::new(),
+            started: true,
+        })
     }
 
     /// With labels at the gateway.
@@ -50,6 +60,15 @@ impl WorkerSpec {
     #[must_use]
     pub fn absent(self) -> Self {
         Self { started: false, ..self }
+    }
+
+    /// A server of another kind at `address`, with further lines of its `[[worker]]`.
+    ///
+    /// # Errors
+    /// No port is free.
+    pub fn foreign(name: &str, address: SocketAddr, further: &str) -> Result<Self> {
+        let registered = format!("kind = \"oip\"\n{further}");
+        Ok(Self { at: address, registered, ..Self::named(name)?.absent() })
     }
 
     fn text(&self, repository: &Path) -> String {
@@ -96,6 +115,14 @@ impl Worker {
         Client::of(self.spec.listen)
     }
 
+    /// A gRPC client that asks this worker directly.
+    ///
+    /// # Errors
+    /// None can be made.
+    pub fn grpc(&self) -> Result<GrpcClient> {
+        GrpcClient::of(self.spec.listen)
+    }
+
     /// Its process.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
@@ -139,6 +166,30 @@ impl Worker {
     /// It gives no report.
     pub async fn in_flight(&self) -> Result<u64> {
         Ok(self.report().await?.models.iter().map(|replica| replica.in_flight).sum())
+    }
+
+    /// Checks that nothing is in flight here, by its report and by its gauges.
+    ///
+    /// # Errors
+    /// With what is.
+    pub async fn idle(&self) -> Result<()> {
+        let (in_flight, queued) = (self.in_flight().await?, self.queued().await?);
+        ensure!(
+            in_flight == 0 && queued == 0,
+            "{}: {in_flight} in flight, {queued} rows queued",
+            self.name()
+        );
+        let bodies = metrics::value(self.client(), "weir_worker_body_bytes", &[]).await?;
+        ensure!(bodies == 0.0, "{}: {bodies} bytes of bodies", self.name());
+        Ok(())
+    }
+
+    /// Rows that wait for a lane, over all models, from its own report.
+    ///
+    /// # Errors
+    /// It gives no report.
+    pub async fn queued(&self) -> Result<u64> {
+        Ok(self.report().await?.models.iter().map(|replica| replica.queued).sum())
     }
 
     /// Its own report.

@@ -1,0 +1,102 @@
+//! A gRPC exchange as it looks on the wire: HTTP status, headers, frames and trailers.
+
+use std::{net::SocketAddr, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use bytes::{BufMut, Bytes, BytesMut};
+use http::{HeaderMap, Request};
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::{net::TcpStream, task::JoinSet};
+use weir_protocol::headers;
+
+/// For one whole exchange.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A whole answer.
+#[derive(Debug, Clone)]
+pub struct WireReply {
+    /// The HTTP status code.
+    pub http: u16,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// All frames.
+    pub body: Bytes,
+    /// The trailers; `None` when the headers were all there was.
+    pub trailers: Option<HeaderMap>,
+}
+
+/// A message in its frame: not compressed, of the length that it has.
+#[must_use]
+pub fn frame(message: &[u8]) -> Bytes {
+    let mut frame = BytesMut::with_capacity(message.len() + 5);
+    frame.put_u8(0);
+    frame.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
+    frame.put_slice(message);
+    frame.freeze()
+}
+
+/// A request as a gRPC client writes it, for `path` and with `body` as its frames.
+///
+/// # Errors
+/// The path or address makes no request.
+pub fn request(address: SocketAddr, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>> {
+    let request = Request::post(format!("http://{address}{path}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers");
+    Ok(request.body(Full::new(body))?)
+}
+
+/// Sends a request over a connection of its own.
+///
+/// # Errors
+/// No whole answer came within a minute.
+pub async fn send(address: SocketAddr, request: Request<Full<Bytes>>) -> Result<WireReply> {
+    tokio::time::timeout(LIMIT, exchange(address, request)).await.context("no answer in time")?
+}
+
+async fn exchange(address: SocketAddr, request: Request<Full<Bytes>>) -> Result<WireReply> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+    // The set aborts the connection when this exchange ends.
+    let mut driver = JoinSet::new();
+    driver.spawn(connection);
+    let (parts, body) = sender.send_request(request).await?.into_parts();
+    let collected = body.collect().await?;
+    let trailers = collected.trailers().cloned();
+    Ok(WireReply {
+        http: parts.status.as_u16(),
+        headers: parts.headers,
+        body: collected.to_bytes(),
+        trailers,
+    })
+}
+
+impl WireReply {
+    /// `grpc-status`, where the answer has it.
+    ///
+    /// # Errors
+    /// It has none, or one that is no number.
+    pub fn status(&self) -> Result<u16> {
+        let place = self.trailers.as_ref().unwrap_or(&self.headers);
+        let value = place.get("grpc-status").with_context(|| format!("no grpc-status: {self:?}"))?;
+        Ok(value.to_str()?.parse()?)
+    }
+
+    /// Checks that this is an error as gRPC wants it, headers only, and with the reason that every error of Weir has.
+    ///
+    /// # Errors
+    /// It is another answer.
+    pub fn is_error(&self, status: u16, reason: &str) -> Result<()> {
+        let header = |name: &str| self.headers.get(name).and_then(|it| it.to_str().ok()).unwrap_or_default();
+        ensure!(self.http == 200, "HTTP status: {self:?}");
+        ensure!(header("content-type").starts_with("application/grpc"), "content-type: {self:?}");
+        ensure!(self.trailers.is_none() && self.body.is_empty(), "not headers only: {self:?}");
+        ensure!(self.status()? == status, "wanted grpc-status {status}: {self:?}");
+        ensure!(header(headers::REASON) == reason, "wanted {reason}: {self:?}");
+        ensure!(!header("grpc-message").is_empty(), "no grpc-message: {self:?}");
+        Ok(())
+    }
+}
