@@ -3,11 +3,12 @@
 mod read;
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use weir_protocol::{Bytes, Datatype};
+use weir_protocol::{Bytes, Datatype, Label, Version};
 
 use crate::{
     Problems,
@@ -31,6 +32,8 @@ pub struct ModelConfig {
     pub outputs: Vec<TensorSpec>,
     /// `[batching]`
     pub batching: BatchingSection,
+    /// Words that clients may say for a version, with the version each means; default none.
+    pub version_labels: BTreeMap<Label, Version>,
 }
 
 /// What runs the model.
@@ -47,7 +50,7 @@ pub enum BackendConfig {
 pub struct TensorSpec {
     /// Name that clients use.
     pub name: String,
-    /// Element type; never BYTES.
+    /// Element type. With the torch backend BYTES stands for a list of texts, so its shape is `[n]` or `[n, 1]`.
     pub datatype: Datatype,
     /// Whole shape as clients see it, the batch dimension first (-1) when `max_batch_size` > 0; -1 = any size.
     pub shape: Vec<i64>,

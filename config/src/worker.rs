@@ -64,6 +64,8 @@ pub struct WorkerLimits {
     pub body_bytes: Bytes,
     /// Request bodies in hand, all together; 503 `memory` above; at least `body_bytes`; default 4 GiB.
     pub body_total_bytes: Bytes,
+    /// How many times its own size a compressed body may inflate to, once it is above 1 MiB; 413 above; default 100.
+    pub inflate_factor: u32,
     /// Deepest JSON nesting; default 32.
     pub json_depth: usize,
     /// Longest silence of a client while it sends its body; 408 after; default 30 s.

@@ -18,11 +18,11 @@ use crate::device::Cpu;
 /// One input of a batch: the rows of all its requests.
 #[derive(Debug)]
 pub struct InputBatch<'a> {
-    /// Element type; never BYTES.
+    /// Element type.
     pub datatype: Datatype,
-    /// Shape of the whole batch. Its product times the element size is the sum of the parts' lengths.
+    /// Shape of the whole batch. Its product is the number of elements in all parts.
     pub shape: Vec<i64>,
-    /// Raw rows, one part per request, in batch order.
+    /// Raw rows, one part per request, in batch order; BYTES with a length before each element.
     pub parts: Vec<&'a [u8]>,
 }
 
@@ -44,7 +44,7 @@ pub struct OutputBatch {
     pub datatype: Datatype,
     /// Shape of the whole batch.
     pub shape: Vec<i64>,
-    /// Raw elements, little-endian, row-major. Its length fits the shape.
+    /// Raw elements, little-endian, row-major; BYTES with a length before each. There are as many as the shape says.
     pub data: Bytes,
 }
 
@@ -89,11 +89,29 @@ pub trait Backend: Send + Sync {
     fn forward(&self, inputs: &[InputBatch<'_>]) -> Result<Vec<OutputBatch>, BackendError>;
 }
 
+/// Whether the backend takes BYTES as texts: UTF-8 without NUL.
+#[must_use]
+pub fn takes_texts(config: &BackendConfig) -> bool {
+    match config {
+        BackendConfig::Torch => true,
+        BackendConfig::Synthetic(_) => false,
+    }
+}
+
 /// The `platform` of a model's metadata.
 #[must_use]
 pub fn platform(config: &BackendConfig) -> &'static str {
     match config {
         BackendConfig::Torch => "pytorch_libtorch",
+        BackendConfig::Synthetic(_) => "weir_synthetic",
+    }
+}
+
+/// The `backend` of a model's configuration.
+#[must_use]
+pub fn name(config: &BackendConfig) -> &'static str {
+    match config {
+        BackendConfig::Torch => "pytorch",
         BackendConfig::Synthetic(_) => "weir_synthetic",
     }
 }
@@ -127,9 +145,13 @@ pub fn load(config: &ModelConfig, file: &Path, host: &Host) -> Result<Arc<dyn Ba
 /// Bytes of a tensor of that type and shape; `None` for BYTES, negative dimensions and overflow.
 #[must_use]
 pub fn byte_len(datatype: Datatype, shape: &[i64]) -> Option<usize> {
-    let elements =
-        shape.iter().try_fold(1_usize, |product, &dim| product.checked_mul(usize::try_from(dim).ok()?))?;
-    elements.checked_mul(datatype.size()?)
+    element_count(shape)?.checked_mul(datatype.size()?)
+}
+
+/// Elements of a tensor of that shape; `None` for negative dimensions and overflow.
+#[must_use]
+pub fn element_count(shape: &[i64]) -> Option<usize> {
+    shape.iter().try_fold(1_usize, |product, &dim| product.checked_mul(usize::try_from(dim).ok()?))
 }
 
 #[cfg(test)]

@@ -15,6 +15,8 @@ pub mod warmup;
 use weir_config::{ModelConfig, model::TensorSpec};
 use weir_protocol::{ModelName, Version};
 
+use crate::backend;
+
 /// What a model version takes and gives, as requests are checked against it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelSpec {
@@ -27,6 +29,8 @@ pub struct ModelSpec {
     /// Most rows of a batch, and so of a request; at least 1. Lower than in model.toml when warm-up found that the
     /// model does not batch.
     pub max_rows: u32,
+    /// Whether elements of BYTES inputs must be texts: UTF-8 without NUL.
+    pub takes_texts: bool,
     /// Inputs in the model's order.
     pub inputs: Vec<TensorSpec>,
     /// Outputs in the model's order.
@@ -42,6 +46,7 @@ impl ModelSpec {
             version,
             batched: config.max_batch_size > 0,
             max_rows: config.max_batch_size.max(1),
+            takes_texts: backend::takes_texts(&config.backend),
             inputs: config.inputs.clone(),
             outputs: config.outputs.clone(),
         }

@@ -3,14 +3,14 @@
 //! Reads everything even after a problem, so that all are told at once. Knows nothing of the model's file: whether
 //! its forward takes these inputs is seen when it is loaded. Called by [`super::ModelConfig::parse`].
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use weir_protocol::{Bytes, Datatype};
 
 use super::{BackendConfig, BatchingSection, ModelConfig, SyntheticSection, TensorSpec};
 use crate::{
     reader::{Item, Read, Table, Unique},
-    value::{choice, duration, integer, path, positive, ratio, size, tensor_name},
+    value::{choice, duration, integer, path, positive, ratio, size, tensor_name, version_labels},
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -30,15 +30,23 @@ enum Backend {
     Synthetic,
 }
 
+/// What decides which shapes a tensor may have.
+#[derive(Clone, Copy)]
+struct Shapes {
+    backend: Backend,
+    batched: bool,
+}
+
 /// Reads the root table.
 pub(super) fn model(root: &mut Table<'_>) -> Read<ModelConfig> {
     let backends = [("torch", Backend::Torch), ("synthetic", Backend::Synthetic)];
     let backend = root.or("backend", Backend::Torch, choice(&backends));
     let max_batch_size = root.or("max_batch_size", 0, integer::<u32>(0..=MAX_BATCH_ROWS));
     let lanes = root.or("lanes", 1, integer(1..=64));
-    let batched = max_batch_size > 0;
-    let inputs = inputs(root, batched);
-    let outputs = outputs(root, batched);
+    let version_labels = root.or("version_labels", BTreeMap::new(), version_labels);
+    let shapes = Shapes { backend, batched: max_batch_size > 0 };
+    let inputs = inputs(root, shapes);
+    let outputs = outputs(root, shapes);
     let batching = root.section("batching", |table| batching(table, max_batch_size));
     let synthetic = root.section("synthetic", synthetic);
     if backend == Backend::Torch && root.has("synthetic") {
@@ -49,40 +57,42 @@ pub(super) fn model(root: &mut Table<'_>) -> Read<ModelConfig> {
         Backend::Torch => BackendConfig::Torch,
         Backend::Synthetic => BackendConfig::Synthetic(synthetic?),
     };
-    Ok(ModelConfig { backend, max_batch_size, lanes, inputs, outputs, batching: batching? })
+    Ok(ModelConfig { backend, max_batch_size, lanes, inputs, outputs, batching: batching?, version_labels })
 }
 
-fn inputs(root: &mut Table<'_>, batched: bool) -> Vec<TensorSpec> {
+fn inputs(root: &mut Table<'_>, shapes: Shapes) -> Vec<TensorSpec> {
     let names = Unique::new("an input named");
     let example = "[[input]] with name, datatype and shape";
-    root.required_list("input", example, |table, _| tensor(table, batched, &names, |_| None))
+    root.required_list("input", example, |table, _| tensor(table, shapes, &names, |_| None))
 }
 
-fn outputs(root: &mut Table<'_>, batched: bool) -> Vec<TensorSpec> {
+fn outputs(root: &mut Table<'_>, shapes: Shapes) -> Vec<TensorSpec> {
     let names = Unique::new("an output named");
     let example = "[[output]] with name, datatype and shape";
     let labels = |table: &mut Table<'_>| table.optional("labels", path);
-    root.required_list("output", example, |table, _| tensor(table, batched, &names, labels))
+    root.required_list("output", example, |table, _| tensor(table, shapes, &names, labels))
 }
 
 fn tensor(
     table: &mut Table<'_>,
-    batched: bool,
+    shapes: Shapes,
     names: &Unique,
     labels: impl FnOnce(&mut Table<'_>) -> Option<PathBuf>,
 ) -> Read<TensorSpec> {
     let name = table.required("name", "name = \"..\"", tensor_name);
     let datatypes = Datatype::ALL.map(|datatype| (datatype.name(), datatype));
     let datatype = table.required("datatype", "datatype = \"FP32\"", choice(&datatypes));
-    let example = if batched { "shape = [-1, 3, 224, 224]" } else { "shape = [3, 224, 224]" };
-    let shape = table.required("shape", example, |item| shape(item, batched));
+    let example = if shapes.batched { "shape = [-1, 3, 224, 224]" } else { "shape = [3, 224, 224]" };
+    let shape = table.required("shape", example, |item| shape(item, shapes.batched));
     let labels = labels(table);
     if let Ok(name) = &name {
         names.check(table, "name", name, "give each a name of its own");
     }
-    if matches!(datatype, Ok(Datatype::Bytes)) {
-        let help = "use a number type such as \"FP32\"".to_owned();
-        table.wrong("datatype", "no backend has tensors of BYTES yet".to_owned(), help);
+    if let (Backend::Torch, Ok(Datatype::Bytes), Ok(shape)) = (shapes.backend, &datatype, &shape)
+        && !matches!(shape[..], [_] | [_, 1])
+    {
+        let message = "TorchScript has no tensors of BYTES, only a list of texts".to_owned();
+        table.wrong("shape", message, "write shape = [-1] or [-1, 1]".to_owned());
     }
     Ok(TensorSpec { name: name?, datatype: datatype?, shape: shape?, labels })
 }

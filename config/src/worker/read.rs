@@ -14,6 +14,8 @@ use crate::{
 };
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
+/// Above what deflate can do, so that the largest value is no limit.
+const MAX_DEFLATE_FACTOR: i64 = 1100;
 /// Cores that one thread of the HTTP front keeps company, when `threads` is not set.
 const CORES_PER_FRONT_THREAD: usize = 4;
 
@@ -58,6 +60,7 @@ fn limits(table: &mut Table<'_>) -> Read<WorkerLimits> {
     let limits = WorkerLimits {
         body_bytes: table.or("body_bytes", Bytes::mib(1024), size(body.clone())),
         body_total_bytes: table.or("body_total_bytes", Bytes::mib(4 * 1024), size(body)),
+        inflate_factor: table.or("inflate_factor", 100, integer(1..=MAX_DEFLATE_FACTOR)),
         json_depth: table.or("json_depth", 32, integer(1..=128)),
         body_timeout: table.or("body_timeout", Duration::from_secs(30), duration(silence)),
         in_flight: table.or("in_flight", 65_536, integer(1..=10_000_000)),

@@ -25,6 +25,7 @@ fn every_problem_is_told_with_its_place_and_what_to_write() {
         ("[gateway]\ntoken = \"abc\"", "6:9 gateway.token ~ write { env = "),
         ("[limits]\nbody_bytes = \"5 GiB\"", "6:14 limits.body_bytes ~ at least body_bytes"),
         ("[limits]\nbody_total_bytes = \"1 MiB\"", "6:20 limits.body_total_bytes ~ at least body_bytes"),
+        ("[limits]\ninflate_factor = 0", "6:18 limits.inflate_factor ~ from 1 to 1100"),
         ("[limits]\njson_depth = 129", "6:14 limits.json_depth ~ from 1 to 128"),
         ("[limits]\nbody_timeout = \"0s\"", "6:16 limits.body_timeout ~ from 1ms to 1h"),
         ("[cpu]\nmemory = \"8\"", "6:10 cpu.memory ~ such as \"16 MiB\""),

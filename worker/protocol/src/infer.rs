@@ -82,6 +82,29 @@ pub(crate) fn check_size(datatype: Datatype, shape: &[u64], bytes: u64) -> Resul
     }
 }
 
+/// The elements of a BYTES tensor in raw form, in order; all of them when [`Tensor::check`] found nothing, else those
+/// before the first that is cut off.
+pub fn strings(data: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = data;
+    std::iter::from_fn(move || {
+        let (string, after) = split_string(rest)?;
+        rest = after;
+        Some(string)
+    })
+}
+
+/// Appends one element to a BYTES tensor in raw form.
+///
+/// # Errors
+/// The element is longer than its length prefix can tell, 4 GiB; nothing was appended.
+pub fn push_string(data: &mut Vec<u8>, string: &[u8]) -> Result<(), OipError> {
+    let length = u32::try_from(string.len())
+        .map_err(|_| OipError::bad_request("an element of BYTES is longer than 4 GiB"))?;
+    data.extend_from_slice(&length.to_le_bytes());
+    data.extend_from_slice(string);
+    Ok(())
+}
+
 /// The first element of BYTES in raw form and what follows it; `None` when the data ends within it.
 pub(crate) fn split_string(data: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = data.split_first_chunk()?;

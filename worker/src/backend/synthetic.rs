@@ -1,7 +1,7 @@
 //! No model at all: a parametric cost, for load tests and for trying out a fleet without libtorch.
 //!
 //! A forward pass takes (base + per_item x rows) / speed, varied by a lognormal factor of mean 1. An output that has
-//! the type and shape of the first input echoes it, so that answers can be checked; others are zeros.
+//! the type and shape of the first input echoes it, so that answers can be checked; others are zeros, or empty BYTES.
 
 use std::{f64::consts::TAU, sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use parking_lot::{Condvar, Mutex};
 use rand::RngExt;
 use weir_config::model::{SyntheticSection, TensorSpec};
 
-use super::{Backend, BackendError, Host, InputBatch, LaneScope, OutputBatch, byte_len};
+use super::{Backend, BackendError, Host, InputBatch, LaneScope, OutputBatch, element_count};
 use crate::device::Held;
 
 /// A stand-in for a model.
@@ -64,7 +64,10 @@ fn output(spec: &TensorSpec, first: &InputBatch<'_>, rows: i64) -> Result<Output
         }
     };
     let shape: Vec<_> = spec.shape.iter().enumerate().map(free).collect();
-    let len = byte_len(spec.datatype, &shape)
+    // The raw form of an empty element of BYTES is its length, 0.
+    let size = spec.datatype.size().unwrap_or(size_of::<u32>());
+    let len = element_count(&shape)
+        .and_then(|elements| elements.checked_mul(size))
         .ok_or_else(|| BackendError::new(format!("output '{}' is too large", spec.name)))?;
     Ok(OutputBatch { datatype: spec.datatype, shape, data: Bytes::from(vec![0; len]) })
 }

@@ -1,23 +1,28 @@
-//! TorchScript through libtorch. The only file that names `tch`.
+//! TorchScript through libtorch. The only place that names `tch`.
 //!
-//! Libtorch reads whatever it is given: a slice that is too short is a crash, not an error. So every byte count is
-//! checked here once more, right before the copy. Called by `backend::load` and by lane threads.
+//! Numbers go in as tensors, BYTES as `List[str]`. Libtorch reads whatever it is given: a slice that is too short is a
+//! crash, not an error. So every byte count is checked here once more, right before the copy. Called by
+//! `backend::load` and by lane threads.
 
-use std::{path::Path, sync::Arc};
+mod results;
+mod script;
 
-use bytes::Bytes;
-use tch::{CModule, Device, IValue, Kind, TchError, Tensor};
-use weir_config::ModelConfig;
-use weir_protocol::Datatype;
+use std::{ffi::CString, path::Path, sync::Arc};
 
-use super::{Backend, BackendError, InputBatch, LaneScope, OutputBatch, byte_len};
+use tch::{Device, Kind, TchError, Tensor};
+use weir_config::{ModelConfig, model::TensorSpec};
+use weir_protocol::{Datatype, infer};
+
+use self::script::{Script, Value};
+use super::{Backend, BackendError, InputBatch, LaneScope, OutputBatch, element_count};
 
 /// Longest message for a client, in characters.
 const SUMMARY_CHARS: usize = 200;
 
 /// A loaded TorchScript module.
 struct Torch {
-    module: CModule,
+    script: Script,
+    outputs: Vec<TensorSpec>,
     intra_op_threads: i32,
 }
 
@@ -31,15 +36,14 @@ pub fn load(
     intra_op_threads: usize,
 ) -> Result<Arc<dyn Backend>, BackendError> {
     for tensor in config.inputs.iter().chain(&config.outputs) {
-        if kind_of(tensor.datatype).is_none() {
+        if tensor.datatype != Datatype::Bytes && kind_of(tensor.datatype).is_none() {
             let message = format!("'{}' has datatype {}, which libtorch lacks", tensor.name, tensor.datatype);
             return Err(BackendError::new(message));
         }
     }
-    let mut module = CModule::load_on_device(file, Device::Cpu).map_err(|e| failed(&e))?;
-    module.f_set_eval().map_err(|e| failed(&e))?;
+    let script = Script::load(file).map_err(|e| failed(&e))?;
     let intra_op_threads = i32::try_from(intra_op_threads).unwrap_or(1);
-    Ok(Arc::new(Torch { module, intra_op_threads }))
+    Ok(Arc::new(Torch { script, outputs: config.outputs.clone(), intra_op_threads }))
 }
 
 impl Backend for Torch {
@@ -50,50 +54,36 @@ impl Backend for Torch {
     }
 
     fn forward(&self, inputs: &[InputBatch<'_>]) -> Result<Vec<OutputBatch>, BackendError> {
-        let tensors = inputs.iter().map(assemble).collect::<Result<Vec<_>, _>>()?;
-        let results = self.run(tensors)?;
-        results.iter().map(read).collect()
+        let arguments = inputs.iter().map(argument).collect::<Result<Vec<_>, _>>()?;
+        let result = self.script.forward(&arguments).map_err(|e| failed(&e))?;
+        results::read(&result, &self.outputs)
     }
 }
 
-impl Torch {
-    fn run(&self, tensors: Vec<Tensor>) -> Result<Vec<Tensor>, BackendError> {
-        let mut inputs: Vec<_> = tensors.into_iter().map(IValue::Tensor).collect();
-        let result = self.module.forward_is(&inputs);
-        if result.is_err() {
-            // tch leaks its copy of every input when a forward fails: empty them, so that requests that fail on
-            // purpose cannot eat the memory.
-            for input in &mut inputs {
-                if let IValue::Tensor(tensor) = input {
-                    let _ = tensor.f_set_();
-                }
-            }
-        }
-        flatten(result.map_err(|e| failed(&e))?)
+/// An input as TorchScript takes it.
+fn argument(input: &InputBatch<'_>) -> Result<Value, BackendError> {
+    if input.datatype == Datatype::Bytes {
+        Value::texts(&texts(input)?).map_err(|e| failed(&e))
+    } else {
+        Value::tensor(&assemble(input)?).map_err(|e| failed(&e))
     }
 }
 
-/// A module's result as a list: a tensor, or a tuple or list of tensors.
-fn flatten(value: IValue) -> Result<Vec<Tensor>, BackendError> {
-    match value {
-        IValue::Tensor(tensor) => Ok(vec![tensor]),
-        IValue::TensorList(tensors) => Ok(tensors),
-        IValue::Tuple(values) | IValue::GenericList(values) => values.into_iter().map(only_tensor).collect(),
-        _ => Err(not_tensors()),
-    }
+/// The elements of all requests, in batch order.
+fn texts(input: &InputBatch<'_>) -> Result<Vec<CString>, BackendError> {
+    let elements = input.parts.iter().flat_map(|part| infer::strings(part));
+    let texts: Result<Vec<_>, _> = elements.map(CString::new).collect();
+    // Never for a request, whose elements were checked.
+    let texts = texts.map_err(|_| BackendError::new("a text may hold no NUL"))?;
+    if element_count(&input.shape) == Some(texts.len()) { Ok(texts) } else { Err(unfit()) }
 }
 
-fn only_tensor(value: IValue) -> Result<Tensor, BackendError> {
-    if let IValue::Tensor(tensor) = value { Ok(tensor) } else { Err(not_tensors()) }
-}
-
-fn not_tensors() -> BackendError {
-    BackendError::new("the model must give a tensor, or a tuple or list of tensors")
+fn unfit() -> BackendError {
+    BackendError::new("a batch does not fit its shape")
 }
 
 /// Writes each request's rows into one new tensor: one copy each, and the model may change its input in place.
 fn assemble(input: &InputBatch<'_>) -> Result<Tensor, BackendError> {
-    let unfit = || BackendError::new("a batch does not fit its shape");
     let len = input.byte_len().ok_or_else(unfit)?;
     let kind = kind_of(input.datatype).ok_or_else(unfit)?;
     let tensor = Tensor::f_empty(&input.shape, (kind, Device::Cpu)).map_err(|e| failed(&e))?;
@@ -110,29 +100,6 @@ fn assemble(input: &InputBatch<'_>) -> Result<Tensor, BackendError> {
         }
     }
     Ok(tensor)
-}
-
-/// Copies a result out. A slice of libtorch's own memory would save the copy, but a module may return one of its
-/// buffers and write to it again in the next batch.
-fn read(tensor: &Tensor) -> Result<OutputBatch, BackendError> {
-    if !tensor.defined() || tensor.is_sparse() || tensor.is_mkldnn() || tensor.device() != Device::Cpu {
-        return Err(BackendError::new("the model gave an output that is not a dense tensor on the CPU"));
-    }
-    let kind = tensor.f_kind().map_err(|e| failed(&e))?;
-    let datatype = datatype_of(kind)
-        .ok_or_else(|| BackendError::new(format!("the model gave an output of type {kind:?}")))?;
-    let tensor = tensor.f_contiguous().map_err(|e| failed(&e))?;
-    let shape = tensor.size();
-    let len = byte_len(datatype, &shape)
-        .ok_or_else(|| BackendError::new("the model gave an output whose size overflows"))?;
-    if len == 0 {
-        return Ok(OutputBatch { datatype, shape, data: Bytes::new() });
-    }
-    // SAFETY: the tensor is dense, on the CPU and contiguous, so `len` bytes (its elements times their size) lie at
-    // its data pointer; it is alive until the copy is made.
-    let bytes = unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast::<u8>(), len) };
-    let data = Bytes::copy_from_slice(bytes);
-    Ok(OutputBatch { datatype, shape, data })
 }
 
 fn kind_of(datatype: Datatype) -> Option<Kind> {

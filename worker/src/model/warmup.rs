@@ -8,7 +8,7 @@ use weir_config::model::TensorSpec;
 use weir_protocol::Datatype;
 
 use super::{ModelSpec, contract};
-use crate::backend::{Backend, InputBatch, OutputBatch, byte_len};
+use crate::backend::{Backend, InputBatch, OutputBatch, element_count};
 
 mod sample;
 
@@ -25,7 +25,7 @@ pub enum WarmUp {
     Good,
     /// It works, but not with several rows at once; the reason.
     OneRowOnly(String),
-    /// Its free dimensions could not be guessed, so nothing is known; what the model said.
+    /// Its free dimensions or texts could not be guessed, so nothing is known; what the model said.
     Unknown(String),
     /// It cannot serve; the reason.
     Bad(String),
@@ -45,7 +45,9 @@ pub fn run(spec: &ModelSpec, backend: &dyn Backend) -> WarmUp {
         }
     }
     let why = first_error.unwrap_or_default();
-    if free { WarmUp::Unknown(why) } else { WarmUp::Bad(why) }
+    // A model may well know a few words only.
+    let texts = spec.inputs.iter().any(|input| input.datatype == Datatype::Bytes);
+    if free || texts { WarmUp::Unknown(why) } else { WarmUp::Bad(why) }
 }
 
 fn free_dimensions(spec: &ModelSpec) -> bool {
@@ -131,11 +133,12 @@ impl Probe<'_> {
             spec.shape.iter().enumerate().map(dim).collect::<Vec<_>>()
         };
         let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
-        let size = spec.datatype.size().unwrap_or(1);
+        let size = spec.datatype.size().unwrap_or(sample::TEXT_BYTES);
         // The whole batch must be possible before any of it is made.
-        let fits = byte_len(spec.datatype, &dims(count)).and(byte_len(spec.datatype, &dims(1)));
-        let row_len = fits.ok_or_else(|| format!("input '{}' is too large to be made", spec.name))?;
-        let parts = rows.iter().map(|&row| sample::row(spec.datatype, row_len / size, row)).collect();
+        let whole = element_count(&dims(count)).and_then(|elements| elements.checked_mul(size));
+        let elements = whole.and(element_count(&dims(1)));
+        let elements = elements.ok_or_else(|| format!("input '{}' is too large to be made", spec.name))?;
+        let parts = rows.iter().map(|&row| sample::row(spec.datatype, elements, row)).collect();
         Ok(Sample { datatype: spec.datatype, shape: dims(count), parts })
     }
 }

@@ -60,6 +60,17 @@ fn an_output_like_the_first_input_echoes_it_and_others_are_zeros() {
 }
 
 #[test]
+fn bytes_are_echoed_too_and_empty_where_nothing_is_to_echo() {
+    let outputs = [spec(Datatype::Bytes, &[-1, 2]), spec(Datatype::Bytes, &[-1, 3])];
+    let model = load_quick("", &outputs, &Cpu::new(Size::mib(1)));
+    let rows = [&b"\x01\0\0\0a\0\0\0\0"[..], &b"\x02\0\0\0bc\x01\0\0\0d"[..]];
+    let batch = InputBatch { datatype: Datatype::Bytes, shape: vec![2, 2], parts: rows.to_vec() };
+    let given = model.forward(&[batch]).unwrap();
+    assert_eq!(given[0].data, rows.concat());
+    assert_eq!((&given[1].shape[..], &given[1].data[..]), (&[2, 3][..], &[0; 6 * 4][..]));
+}
+
+#[test]
 fn failures_come_as_often_as_asked() {
     let cpu = Cpu::new(Size::mib(1));
     let failures = |ratio: &str| {

@@ -2,17 +2,39 @@
 
 use std::io::Write;
 
+use bytes::Bytes;
+
 use super::*;
 use crate::{device::Cpu, tests::archive::torchscript};
 
 /// A module in memory; its model.toml says only what these tests need.
 fn module(arguments: &str, returns: &str, body: &str) -> Result<Arc<dyn Backend>, BackendError> {
+    module_with(&[("t", "FP32", "[-1]")], arguments, returns, body)
+}
+
+/// A module whose model.toml has outputs of the given names, datatypes and shapes.
+fn module_with(
+    outputs: &[(&str, &str, &str)],
+    arguments: &str,
+    returns: &str,
+    body: &str,
+) -> Result<Arc<dyn Backend>, BackendError> {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(&torchscript(arguments, returns, body)).unwrap();
-    let tensor = |kind: &str| format!("[[{kind}]]\nname = \"t\"\ndatatype = \"FP32\"\nshape = [-1]\n");
-    let config = format!("{}{}", tensor("input"), tensor("output"));
+    let tensor = |kind: &str, (name, datatype, shape): (&str, &str, &str)| {
+        format!("[[{kind}]]\nname = \"{name}\"\ndatatype = \"{datatype}\"\nshape = {shape}\n")
+    };
+    let outputs: String = outputs.iter().map(|output| tensor("output", *output)).collect();
+    let config = format!("{}{outputs}", tensor("input", ("t", "FP32", "[-1]")));
     let config = ModelConfig::parse(&config, Path::new("model.toml")).unwrap();
     load(&config, file.path(), 1)
+}
+
+/// Elements of BYTES in raw form.
+fn raw(texts: &[&str]) -> Vec<u8> {
+    let mut data = Vec::new();
+    texts.iter().for_each(|text| infer::push_string(&mut data, text.as_bytes()).unwrap());
+    data
 }
 
 fn input<'a>(datatype: Datatype, shape: &[i64], parts: &[&'a [u8]]) -> InputBatch<'a> {
@@ -49,10 +71,88 @@ fn a_tensor_a_tuple_and_a_list_are_results() {
 
 #[test]
 fn other_results_are_named_as_what_they_are_not() {
-    for (returns, body) in [("int", "return 3"), ("Dict[str, Tensor]", "return {\"a\": x}")] {
+    for (returns, body) in [
+        ("int", "return 3"),
+        ("List[int]", "return [3]"),
+        ("Dict[int, Tensor]", "return {1: x}"),
+        ("Tuple[Tensor, int]", "return (x, 3)"),
+        ("List[List[List[str]]]", "return [[[\"a\"]]]"),
+    ] {
         let module = module("x: Tensor", returns, body).unwrap();
         let error = module.forward(&[input(Datatype::Int8, &[2], &[&[1, 2]])]).unwrap_err();
-        assert_eq!(error.summary, "the model must give a tensor, or a tuple or list of tensors");
+        assert!(
+            error.summary.starts_with("the model must give tensors or lists of texts"),
+            "{returns}: {error}"
+        );
+    }
+}
+
+#[test]
+fn the_entries_of_a_dict_are_outputs_by_name() {
+    let outputs = [("b", "INT8", "[-1]"), ("a", "BYTES", "[-1]")];
+    let body = "return {\"a\": [\"one\", \"two\"], \"left\": 3, \"b\": torch.neg(x)}";
+    let dict = module_with(&outputs, "x: Tensor", "Dict[str, Any]", body).unwrap();
+    let given = dict.forward(&[input(Datatype::Int8, &[2], &[&[1, 2]])]).unwrap();
+    assert_eq!((&given[0].data[..], &given[1].data[..]), (&[255_u8, 254][..], &raw(&["one", "two"])[..]));
+    let without =
+        module_with(&outputs, "x: Tensor", "Dict[str, Tensor]", "return {\"b\": x, \"c\": x}").unwrap();
+    let error = without.forward(&[input(Datatype::Int8, &[2], &[&[1, 2]])]).unwrap_err();
+    assert_eq!(error.summary, "the model gave no output 'a'; it gave 'c'");
+}
+
+#[test]
+fn texts_go_in_as_one_list_and_come_back_in_the_shape_that_model_toml_names() {
+    for (shape, expected) in [("[-1]", &[3_i64][..]), ("[-1, 1]", &[3, 1])] {
+        let echo = module_with(&[("t", "BYTES", shape)], "x: List[str]", "List[str]", "return x").unwrap();
+        let (one, two) = (raw(&["", "caf\u{e9}"]), raw(&["x y"]));
+        let given = echo.forward(&[input(Datatype::Bytes, expected, &[&one, &two])]).unwrap();
+        let data = Bytes::from([one, two].concat());
+        assert_eq!(given, [OutputBatch { datatype: Datatype::Bytes, shape: expected.to_vec(), data }]);
+    }
+}
+
+#[test]
+fn texts_stand_beside_tensors_and_a_single_one_is_a_list_of_one() {
+    let outputs = [("words", "BYTES", "[-1]"), ("lengths", "INT64", "[-1]"), ("first", "BYTES", "[-1]")];
+    let body = "lengths = torch.tensor([len(x[0]), len(x[1])])\nreturn (x, lengths, x[0])";
+    let both = module_with(&outputs, "x: List[str]", "Tuple[List[str], Tensor, str]", body).unwrap();
+    let words = raw(&["three", "fore!!"]);
+    let given = both.forward(&[input(Datatype::Bytes, &[2], &[&words])]).unwrap();
+    assert_eq!((&given[0].data[..], &given[2].data[..]), (&words[..], &raw(&["three"])[..]));
+    assert_eq!((&given[1].shape[..], given[1].data[0], given[1].data[8]), (&[2][..], 5, 6));
+    assert_eq!(given[2].shape, [1]);
+}
+
+#[test]
+fn an_empty_list_is_the_one_output_of_texts_or_no_output_at_all() {
+    let nothing = raw(&[]);
+    for (datatype, count) in [("BYTES", 1), ("FP32", 0)] {
+        let outputs = [("t", datatype, "[-1]")];
+        let empty = module_with(&outputs, "x: List[str]", "List[str]", "return x").unwrap();
+        let given = empty.forward(&[input(Datatype::Bytes, &[0], &[&nothing])]).unwrap();
+        assert_eq!(given.len(), count, "{datatype}");
+    }
+}
+
+#[test]
+fn a_text_with_a_nul_is_an_error_and_not_half_a_text() {
+    let body = "return [torch.add(x[0], \"\\000tail\")]";
+    let nul = module_with(&[("t", "BYTES", "[-1]")], "x: List[str]", "List[str]", body);
+    let error = nul.unwrap().forward(&[input(Datatype::Bytes, &[1], &[&raw(&["head"])])]).unwrap_err();
+    assert!(error.summary.contains("NUL"), "{error}");
+    let echo = module_with(&[("t", "BYTES", "[-1]")], "x: List[str]", "List[str]", "return x").unwrap();
+    let error = echo.forward(&[input(Datatype::Bytes, &[1], &[&raw(&["a\0b"])])]).unwrap_err();
+    assert!(error.summary.contains("NUL"), "{error}");
+}
+
+#[test]
+fn texts_that_do_not_fit_their_shape_never_reach_libtorch() {
+    let echo = module_with(&[("t", "BYTES", "[-1]")], "x: List[str]", "List[str]", "return x").unwrap();
+    let (two, mut cut) = (raw(&["a", "b"]), raw(&["a", "b"]));
+    cut.truncate(cut.len() - 1);
+    for (shape, data) in [(&[3_i64][..], &two), (&[1], &two), (&[-2], &two), (&[2], &cut)] {
+        let error = echo.forward(&[input(Datatype::Bytes, shape, &[data])]).unwrap_err();
+        assert_eq!(error.summary, "a batch does not fit its shape", "{shape:?}");
     }
 }
 
@@ -82,15 +182,19 @@ fn a_model_that_changes_its_input_in_place_does_not_change_the_request() {
 
 #[test]
 fn forwards_that_fail_leak_nothing() {
-    let fails = module("x: Tensor", "Tensor", "return torch.reshape(x, [7])").unwrap();
+    let tensors = module("x: Tensor", "Tensor", "return torch.reshape(x, [7])").unwrap();
+    let texts = module("x: List[str]", "Tensor", "return torch.zeros([len(x[9])])").unwrap();
     let (megabyte, cpu) = (vec![0; 1 << 20], Cpu::new(weir_protocol::Bytes(u64::MAX)));
+    let text = raw(&[&"x".repeat(1 << 20)]);
     let before = cpu.free();
     for _ in 0..300 {
-        let result = fails.forward(&[input(Datatype::Int8, &[1 << 20], &[&megabyte])]);
+        let result = tensors.forward(&[input(Datatype::Int8, &[1 << 20], &[&megabyte])]);
         assert!(result.unwrap_err().summary.contains("shape '[7]' is invalid"));
+        let result = texts.forward(&[input(Datatype::Bytes, &[1], &[&text])]);
+        assert!(result.unwrap_err().summary.contains("out of range"));
     }
     let lost = before.0.saturating_sub(cpu.free().0);
-    assert!(lost < 150 << 20, "{lost} of {} bytes were not given back", 300 << 20);
+    assert!(lost < 150 << 20, "{lost} of {} bytes were not given back", 600 << 20);
 }
 
 #[test]

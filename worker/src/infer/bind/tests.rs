@@ -17,6 +17,7 @@ fn spec() -> ModelSpec {
         version: Version::new(1).unwrap(),
         batched: true,
         max_rows: 3,
+        takes_texts: false,
         inputs: vec![tensor("a", &[-1, 2]), tensor("b", &[-1, -1, 1, -1])],
         outputs: vec![tensor("y", &[-1]), tensor("z", &[-1])],
     }

@@ -65,6 +65,7 @@ fn lanes(backend: Arc<dyn Backend>, batched: bool, max_queued_rows: u32) -> Lane
         version,
         batched,
         max_rows: if batched { 4 } else { 1 },
+        takes_texts: false,
         inputs: vec![tensor("x")],
         outputs: vec![tensor("y")],
     };

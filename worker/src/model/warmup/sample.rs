@@ -3,14 +3,17 @@
 //! Part of `warmup`; pure. Every row has its own number, so that rows differ and the same row can be made again.
 
 use half::{bf16, f16};
-use weir_protocol::Datatype;
+use weir_protocol::{Datatype, infer};
 
-use crate::backend::OutputBatch;
+use crate::backend::{OutputBatch, element_count};
+
+/// Most bytes of a sample element of BYTES in raw form: its length and ten digits.
+pub(super) const TEXT_BYTES: usize = 14;
 
 /// Raw elements of one row. Floats lie in [0, 1) and differ from row to row; integers and booleans are 1: a valid
-/// index, length, mask and flag almost anywhere.
+/// index, length, mask and flag almost anywhere; a text is the row's number.
 pub(super) fn row(datatype: Datatype, elements: usize, row: u32) -> Vec<u8> {
-    let mut data = Vec::with_capacity(elements * datatype.size().unwrap_or(0));
+    let mut data = Vec::with_capacity(elements * datatype.size().unwrap_or(TEXT_BYTES));
     for element in 0..elements {
         let fraction = fraction(u64::from(row) << 40 | element as u64);
         match datatype {
@@ -23,7 +26,8 @@ pub(super) fn row(datatype: Datatype, elements: usize, row: u32) -> Vec<u8> {
             Datatype::Uint16 | Datatype::Int16 => data.extend(1_u16.to_le_bytes()),
             Datatype::Uint32 | Datatype::Int32 => data.extend(1_u32.to_le_bytes()),
             Datatype::Uint64 | Datatype::Int64 => data.extend(1_u64.to_le_bytes()),
-            Datatype::Bytes => {}
+            // Fails for texts of 4 GiB only.
+            Datatype::Bytes => _ = infer::push_string(&mut data, row.to_string().as_bytes()),
         }
     }
     data
@@ -39,8 +43,13 @@ fn fraction(seed: u64) -> f64 {
 }
 
 /// Whether an output of one row equals row `row` of the same output for `rows` rows, up to what a change of the
-/// order of summation can explain: 1e-3 relative for 32 bits and more, 2e-2 for 16. Integers must be equal.
+/// order of summation can explain: 1e-3 relative for 32 bits and more, 2e-2 for 16. Integers and texts must be equal.
 pub(super) fn same_row(alone: &OutputBatch, all: &OutputBatch, row: u32, rows: u32) -> bool {
+    if alone.datatype == Datatype::Bytes {
+        let Some(elements) = element_count(&alone.shape) else { return false };
+        let row = infer::strings(&all.data).skip(row as usize * elements).take(elements);
+        return infer::strings(&alone.data).eq(row);
+    }
     let len = all.data.len() / rows.max(1) as usize;
     let start = row as usize * len;
     let Some(other) = all.data.get(start..start + len) else { return false };

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use weir_protocol::Version;
+use weir_protocol::{Version, infer};
 
 use super::*;
 use crate::backend::{BackendError, LaneScope};
@@ -44,6 +44,7 @@ fn spec(shape: &[i64], max_rows: u32) -> ModelSpec {
         version: Version::new(1).unwrap(),
         batched: max_rows > 1,
         max_rows,
+        takes_texts: false,
         inputs: vec![tensor("x")],
         outputs: vec![tensor("y")],
     }
@@ -117,6 +118,41 @@ fn a_sample_row_is_the_same_each_time_and_unlike_its_neighbours() {
         assert_ne!(row(3), row(4), "{datatype}");
     }
     assert_eq!(sample::row(Datatype::Int32, 2, 9), [1, 0, 0, 0, 1, 0, 0, 0]);
+}
+
+/// A backend that answers each text with what a function makes of it and of the number of texts.
+struct Texts(fn(&str, usize) -> Result<String, &'static str>);
+
+impl Backend for Texts {
+    fn enter_lane(&self) -> LaneScope {
+        LaneScope::new(())
+    }
+
+    fn forward(&self, inputs: &[InputBatch<'_>]) -> Result<Vec<OutputBatch>, BackendError> {
+        let bytes = inputs[0].parts.concat();
+        let texts: Vec<_> = infer::strings(&bytes).map(|text| std::str::from_utf8(text).unwrap()).collect();
+        let mut data = Vec::new();
+        for text in &texts {
+            let answer = (self.0)(text, texts.len()).map_err(BackendError::new)?;
+            infer::push_string(&mut data, answer.as_bytes()).unwrap();
+        }
+        let shape = inputs[0].shape.clone();
+        Ok(vec![OutputBatch { datatype: Datatype::Bytes, shape, data: data.into() }])
+    }
+}
+
+#[test]
+fn texts_are_made_and_compared_by_row_and_unknown_words_are_no_failure() {
+    let mut spec = spec(&[-1], 12);
+    spec.inputs[0].datatype = Datatype::Bytes;
+    spec.outputs[0].datatype = Datatype::Bytes;
+    assert_eq!(run(&spec, &Texts(|text, _| Ok(format!("<{text}>")))), WarmUp::Good);
+    let company =
+        Texts(|text, count| Ok(if count > 1 { format!("{text} of {count}") } else { text.to_owned() }));
+    let why = "output 'y' of a row differs when the row runs in a batch of 12".to_owned();
+    assert_eq!(run(&spec, &company), WarmUp::OneRowOnly(why));
+    let picky = Texts(|text, _| if text == "hello" { Ok(text.to_owned()) } else { Err("unknown word") });
+    assert_eq!(run(&spec, &picky), WarmUp::Unknown("unknown word".to_owned()));
 }
 
 #[test]
