@@ -1,11 +1,12 @@
 //! The one place that reads time.
 //!
 //! Everything else is given a [`Clock`] and works with durations since the process's start, so that queues and
-//! deadlines can be tested without waiting. Wall-clock time is used in logs only, by the logging library.
+//! deadlines can be tested without waiting. Wall-clock time is for people only: in logs, by the logging library, and in
+//! the statistics of a model.
 
 #![expect(clippy::disallowed_types, reason = "this is the clock module")]
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// A monotonic clock that began when it was made. Copies show the same time.
 #[derive(Debug, Clone, Copy)]
@@ -24,5 +25,12 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> Duration {
         self.start.elapsed()
+    }
+
+    /// Milliseconds since the beginning of 1970. May jump; 0 when the system's clock stands before that.
+    #[must_use]
+    pub fn unix_ms(&self) -> u64 {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
 }

@@ -87,6 +87,13 @@ impl Drop for Held {
     }
 }
 
+/// Gives memory that malloc keeps for later back to the system. It was told to keep all of it ([`tune_malloc`]), which
+/// is right while models run and wrong when one has gone.
+pub fn give_back_memory() {
+    // SAFETY: malloc_trim takes an integer and locks the arenas itself.
+    unsafe { libc::malloc_trim(0) };
+}
+
 fn malloc_used() -> u64 {
     // SAFETY: mallinfo2 takes nothing and returns a plain struct by value; it locks the arenas itself.
     let info = unsafe { libc::mallinfo2() };

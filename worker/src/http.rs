@@ -6,10 +6,13 @@
 pub(crate) mod body;
 pub(crate) mod budget;
 mod calls;
+mod coding;
 pub(crate) mod head;
 mod inference;
+mod inflate;
 mod linger;
 pub(crate) mod peer;
+mod repository;
 mod respond;
 
 use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};

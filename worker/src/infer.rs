@@ -83,7 +83,7 @@ pub async fn run(
     let compute_input = arrived.saturating_sub(received);
     let compute_output =
         total.saturating_sub(compute_input).saturating_sub(queue).saturating_sub(compute_infer);
-    let timings = Timings { compute_input, queue, compute_infer, compute_output, total };
+    let timings = Timings { rows, compute_input, queue, compute_infer, compute_output, total };
     Ok(Answered { response, timings })
 }
 
@@ -159,7 +159,7 @@ fn respond(spec: &ModelSpec, form: AnswerForm, done: Done) -> InferResponse {
 }
 
 /// Runs `work` here when it is about little text, else on a thread where it holds nobody up.
-async fn offload<T: Send + 'static>(
+pub(crate) async fn offload<T: Send + 'static>(
     text_bytes: usize,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, OipError> {

@@ -7,6 +7,7 @@
 pub mod backend;
 pub mod check;
 pub mod clock;
+pub mod control;
 pub mod device;
 pub mod http;
 pub mod infer;
@@ -14,6 +15,7 @@ pub mod model;
 pub mod report;
 pub mod server;
 pub mod shutdown;
+pub mod statistics;
 pub mod tasks;
 pub mod telemetry;
 

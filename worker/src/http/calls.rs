@@ -7,16 +7,11 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Request, Version as HttpVersion, request::Parts};
 use hyper::body::Incoming;
-use weir_config::model::TensorSpec;
-use weir_protocol::{
-    OipError, Reason, headers,
-    metadata::{ModelMetadata, ServerMetadata, TensorMetadata},
-    openapi,
-    rest::{RestCall, Target},
-};
+use serde::Serialize;
+use weir_protocol::{OipError, Reason, headers, openapi, rest::RestCall};
 
-use super::{body, inference, linger::Unread, peer::Peer, respond};
-use crate::{backend, infer::Rejection, model::store::Unresolved, server::Worker, shutdown::Phase};
+use super::{body, inference, linger::Unread, peer::Peer, repository, respond};
+use crate::{control, infer::Rejection, model::store::Unresolved, server::Worker, shutdown::Phase};
 
 /// A request whose body may not have been read yet.
 pub(super) struct Inbound {
@@ -113,13 +108,15 @@ async fn dispatch(worker: &Arc<Worker>, inbound: &mut Inbound) -> Result<respond
     match RestCall::parse(method, path)? {
         RestCall::Live => Ok(respond::json(&serde_json::json!({ "live": true }))),
         RestCall::Ready => ready(worker),
-        RestCall::ServerMetadata => Ok(respond::json(&server_metadata())),
+        RestCall::ServerMetadata => Ok(respond::json(&control::server_metadata())),
         RestCall::OpenApi => Ok(respond::document(openapi::DOCUMENT)),
-        RestCall::ModelMetadata(target) => {
-            model_metadata(worker, &target).map_err(|unresolved| inbound.unresolved(&unresolved))
+        RestCall::ModelMetadata(target) => told(inbound, control::model_metadata(&worker.store, &target)),
+        RestCall::ModelConfig(target) => told(inbound, control::model_config(&worker.store, &target)),
+        RestCall::ModelStatistics(target) => {
+            told(inbound, control::statistics(&worker.store, target.as_ref()))
         }
         RestCall::ModelReady(target) => {
-            let resolved = worker.store.resolve(&target.model, number(&target));
+            let resolved = worker.store.resolve(&target.model, target.version.as_ref());
             resolved.map_err(|unresolved| inbound.unresolved(&unresolved))?;
             Ok(respond::json(&serde_json::json!({ "name": target.model, "ready": true })))
         }
@@ -133,12 +130,21 @@ async fn dispatch(worker: &Arc<Worker>, inbound: &mut Inbound) -> Result<respond
         )
         .into()),
         RestCall::Infer(target) => inference::answer(worker, inbound, &target).await,
-        _ => Err(OipError::new(Reason::Unsupported, "not offered yet").into()),
+        RestCall::RepositoryIndex => repository::index(worker, inbound).await,
+        RestCall::RepositoryLoad(model) => repository::load(worker, inbound, &model).await,
+        RestCall::RepositoryUnload(model) => repository::unload(worker, inbound, &model).await,
+        RestCall::Generate(..) | RestCall::NamedInBody(_) => {
+            Err(OipError::new(Reason::Unsupported, "this worker serves tensors: see POST infer").into())
+        }
     }
 }
 
-fn number(target: &Target) -> Option<weir_protocol::Version> {
-    target.version.as_ref().and_then(weir_protocol::VersionRef::number)
+/// 200 with what was asked about a model.
+fn told<T: Serialize>(
+    inbound: &Inbound,
+    answer: Result<T, Unresolved>,
+) -> Result<respond::Response, Rejection> {
+    answer.map(|answer| respond::json(&answer)).map_err(|unresolved| inbound.unresolved(&unresolved))
 }
 
 fn metrics(worker: &Worker, method: &str) -> Result<respond::Response, Rejection> {
@@ -158,38 +164,4 @@ fn ready(worker: &Worker) -> Result<respond::Response, Rejection> {
         return error(Reason::NotReady, "models are still being loaded");
     }
     Ok(respond::json(&serde_json::json!({ "ready": true })))
-}
-
-fn server_metadata() -> ServerMetadata {
-    ServerMetadata {
-        name: "weir-worker".to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        extensions: vec!["binary_tensor_data".to_owned()],
-    }
-}
-
-fn model_metadata(worker: &Worker, target: &Target) -> Result<respond::Response, Unresolved> {
-    let model = worker.store.model(&target.model)?;
-    if let Some(version) = number(target) {
-        model.replica(version)?;
-    }
-    let config = model.config.as_ref().map_err(|_| model.not_ready(number(target)))?;
-    let tensors = |specs: &[TensorSpec]| {
-        let one = |spec: &TensorSpec| TensorMetadata {
-            name: spec.name.clone(),
-            datatype: spec.datatype,
-            shape: spec.shape.clone(),
-        };
-        specs.iter().map(one).collect()
-    };
-    Ok(respond::json(&ModelMetadata {
-        name: target.model.to_string(),
-        versions: match number(target) {
-            Some(version) => vec![version.to_string()],
-            None => model.serving().map(|version| version.to_string()).collect(),
-        },
-        platform: backend::platform(&config.backend).to_owned(),
-        inputs: tensors(&config.inputs),
-        outputs: tensors(&config.outputs),
-    }))
 }

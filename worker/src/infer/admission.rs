@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use weir_protocol::{Refusal, VersionRef, rest::Target};
+use weir_protocol::{Refusal, rest::Target};
 
 use super::{Rejection, Timings};
 use crate::{
@@ -23,6 +23,8 @@ pub struct Admitted {
     pub replica: Arc<Replica>,
     /// Its lanes.
     pub lanes: Arc<Lanes>,
+    /// When it was accepted, on the worker's clock.
+    began: Duration,
     _in_flight: InFlight,
     _guard: RequestGuard,
 }
@@ -42,24 +44,28 @@ fn try_admit(worker: &Worker, target: &Target, from_gateway: bool) -> Result<Adm
         return Err(Rejection::refused(Refusal::Draining));
     }
     let guard = guard.ok_or_else(|| Rejection::refused(Refusal::QueueFull))?;
-    let version = target.version.as_ref().and_then(VersionRef::number);
-    let resolved = worker.store.resolve(&target.model, version);
+    let resolved = worker.store.resolve(&target.model, target.version.as_ref());
     let (replica, lanes) = resolved.map_err(|unresolved| Rejection::unresolved(&unresolved, from_gateway))?;
     if lanes.is_full() {
         return Err(Rejection::refused(Refusal::QueueFull));
     }
-    let _in_flight = replica.begin();
-    Ok(Admitted { replica, lanes, _in_flight, _guard: guard })
+    let in_flight = replica.begin().ok_or_else(|| Rejection::refused(Refusal::NotReady))?;
+    let began = worker.clock.now();
+    Ok(Admitted { replica, lanes, began, _in_flight: in_flight, _guard: guard })
 }
 
 impl Admitted {
     /// Notes in metrics and statistics how the inference ended. Once, when its answer is about to leave.
     pub fn record(&self, worker: &Worker, outcome: Result<&Timings, &Rejection>) {
-        let replica = &self.replica;
+        let (replica, unix_ms) = (&self.replica, worker.clock.unix_ms());
         match outcome {
-            Ok(timings) => replica.metrics.record_ok(timings.overhead()),
+            Ok(timings) => {
+                replica.metrics.record_ok(timings.overhead());
+                replica.statistics.record_ok(timings, unix_ms);
+            }
             Err(rejection) => {
                 let reason = rejection.error.reason;
+                replica.statistics.record_failed(worker.clock.now().saturating_sub(self.began), unix_ms);
                 worker.telemetry.record_error(Some((&replica.model, replica.version)), reason);
                 count(worker, rejection);
             }

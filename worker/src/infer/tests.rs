@@ -10,7 +10,7 @@ fn only_what_was_not_started_is_a_refusal() {
     let (model, version) = ("m".parse().unwrap(), Version::new(2).unwrap());
     let known = "1".to_owned();
     let unknown = Unresolved::Model("m".parse().unwrap());
-    let missing = Unresolved::Version { model, version, known };
+    let missing = Unresolved::Version { model, version: version.into(), known };
     let unready = Unresolved::NotReady { model: "m".parse().unwrap(), version: None, state: "x" };
     let refused = (Reason::NotReady, Some(Refusal::NotReady));
     for (unresolved, to_client) in [

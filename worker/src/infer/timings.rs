@@ -5,6 +5,8 @@ use std::time::Duration;
 /// The parts of an inference's time, in Triton's words. They add up to `total`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Timings {
+    /// Rows of the request; at least 1 once it ran.
+    pub rows: u32,
     /// Reading the request: from its last byte until it was queued.
     pub compute_input: Duration,
     /// Waiting for a lane.

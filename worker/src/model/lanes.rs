@@ -21,7 +21,7 @@ use weir_protocol::Refusal;
 
 use self::lane::{Queue, Shared};
 use super::ModelSpec;
-use crate::{backend::Backend, clock::Clock, telemetry::ReplicaMetrics};
+use crate::{backend::Backend, clock::Clock, statistics::Statistics, telemetry::ReplicaMetrics};
 
 mod lane;
 mod rows;
@@ -79,6 +79,8 @@ pub struct LaneSettings {
     pub clock: Clock,
     /// Their metrics.
     pub metrics: ReplicaMetrics,
+    /// Their statistics.
+    pub statistics: Arc<Statistics>,
 }
 
 /// The queue and threads of one model version. Dropping it lets the threads finish what is queued and end.
@@ -100,6 +102,7 @@ impl Lanes {
             backend,
             clock: settings.clock,
             metrics: settings.metrics,
+            statistics: settings.statistics,
             work: Condvar::new(),
             queued_rows: AtomicU64::new(0),
             broken: AtomicBool::new(false),

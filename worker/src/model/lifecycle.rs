@@ -1,8 +1,8 @@
 //! The life of one model version, as a state machine.
 //!
-//! Absent -> Loading -> Warming -> Serving -> Draining, and Failed from either of the two before Serving. Each event
-//! lists the states it may come from; any other is an error of the caller, told and ignored. Written by the loader
-//! thread and by shutdown, read by every request through `store`.
+//! Absent -> Loading -> Warming -> Serving -> Draining -> Unloaded, and Failed from every state before Serving. What is
+//! unloaded or failed may be loaded again. Each event lists the states it may come from; any other is an error of the
+//! caller, told and ignored. Written by loader threads and by shutdown, read by every request through `store`.
 
 use std::sync::Arc;
 
@@ -13,9 +13,11 @@ use crate::model::lanes::Lanes;
 /// Where a version is in its life, with what only that state has.
 #[derive(Debug, Clone, Default)]
 pub enum State {
-    /// In the repository, not in memory.
+    /// In the repository, not in memory: its turn to be loaded will come.
     #[default]
     Absent,
+    /// In the repository, not in memory: somebody asked for that. Reported as absent.
+    Unloaded,
     /// Being read.
     Loading,
     /// Running its first forward passes.
@@ -41,6 +43,8 @@ pub enum Event {
     Fail(String),
     /// Nothing new is to be accepted.
     Drain,
+    /// It is out of memory, and nobody is to load it unasked.
+    Unload,
 }
 
 /// An event that makes no sense in the state that the version is in.
@@ -60,13 +64,14 @@ impl State {
     /// The event is not legal here.
     pub fn on(&self, event: Event) -> Result<Self, IllegalEvent> {
         match (self, event) {
-            (Self::Absent, Event::Load) => Ok(Self::Loading),
+            (Self::Absent | Self::Unloaded | Self::Failed(_), Event::Load) => Ok(Self::Loading),
             (Self::Loading, Event::WarmUp) => Ok(Self::Warming),
             (Self::Warming, Event::Serve(lanes)) => Ok(Self::Serving(lanes)),
             (Self::Absent | Self::Loading | Self::Warming, Event::Fail(reason)) => {
                 Ok(Self::Failed(reason.into()))
             }
             (Self::Serving(lanes), Event::Drain) => Ok(Self::Draining(Arc::clone(lanes))),
+            (Self::Absent | Self::Failed(_) | Self::Draining(_), Event::Unload) => Ok(Self::Unloaded),
             (_, event) => Err(IllegalEvent { state: self.lifecycle(), event: event.name() }),
         }
     }
@@ -75,7 +80,7 @@ impl State {
     #[must_use]
     pub fn lifecycle(&self) -> Lifecycle {
         match self {
-            Self::Absent => Lifecycle::Absent,
+            Self::Absent | Self::Unloaded => Lifecycle::Absent,
             Self::Loading => Lifecycle::Loading,
             Self::Warming => Lifecycle::Warming,
             Self::Serving(_) => Lifecycle::Serving,
@@ -89,14 +94,14 @@ impl State {
     pub fn lanes(&self) -> Option<&Arc<Lanes>> {
         match self {
             Self::Serving(lanes) | Self::Draining(lanes) => Some(lanes),
-            Self::Absent | Self::Loading | Self::Warming | Self::Failed(_) => None,
+            Self::Absent | Self::Unloaded | Self::Loading | Self::Warming | Self::Failed(_) => None,
         }
     }
 
-    /// Whether loading has come to an end, good or bad.
+    /// Whether nothing is to come by itself: loading ended, good or bad, or nobody wants it.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        matches!(self, Self::Serving(_) | Self::Draining(_) | Self::Failed(_))
+        !matches!(self, Self::Absent | Self::Loading | Self::Warming)
     }
 }
 
@@ -108,6 +113,7 @@ impl Event {
             Self::Serve(_) => "serve",
             Self::Fail(_) => "fail",
             Self::Drain => "drain",
+            Self::Unload => "unload",
         }
     }
 }
@@ -118,7 +124,7 @@ mod tests {
     use crate::model::lanes::tests::idle as test_lanes;
 
     /// One state of each kind.
-    fn states() -> [State; 6] {
+    fn states() -> [State; 7] {
         let lanes = Arc::new(test_lanes());
         [
             State::Absent,
@@ -127,28 +133,34 @@ mod tests {
             State::Serving(Arc::clone(&lanes)),
             State::Draining(lanes),
             State::Failed("why".into()),
+            State::Unloaded,
         ]
+    }
+
+    /// The state's own name: unlike in reports, what is unloaded is not absent.
+    fn kind(state: &State) -> &'static str {
+        if matches!(state, State::Unloaded) { "unloaded" } else { state.lifecycle().name() }
     }
 
     #[test]
     fn every_event_is_legal_from_its_sources_and_an_error_elsewhere() {
-        use Lifecycle::{Absent, Draining, Failed, Loading, Serving, Warming};
         let lanes = Arc::new(test_lanes());
         let table = || {
             [
-                (Event::Load, &[Absent][..], Loading),
-                (Event::WarmUp, &[Loading], Warming),
-                (Event::Serve(Arc::clone(&lanes)), &[Warming], Serving),
-                (Event::Fail("x".to_owned()), &[Absent, Loading, Warming], Failed),
-                (Event::Drain, &[Serving], Draining),
+                (Event::Load, &["absent", "failed", "unloaded"][..], "loading"),
+                (Event::WarmUp, &["loading"], "warming"),
+                (Event::Serve(Arc::clone(&lanes)), &["warming"], "serving"),
+                (Event::Fail("x".to_owned()), &["absent", "loading", "warming"], "failed"),
+                (Event::Drain, &["serving"], "draining"),
+                (Event::Unload, &["absent", "failed", "draining"], "unloaded"),
             ]
         };
         for state in states() {
             for (event, sources, target) in table() {
-                let (before, name) = (state.lifecycle(), event.name());
-                let after = state.on(event).map(|state| state.lifecycle());
+                let (before, name) = (kind(&state), event.name());
+                let after = state.on(event).ok();
                 let legal = sources.contains(&before);
-                assert_eq!(after.ok(), legal.then_some(target), "{name} in {before:?}");
+                assert_eq!(after.as_ref().map(kind), legal.then_some(target), "{name} when {before}");
             }
         }
     }
@@ -156,8 +168,8 @@ mod tests {
     #[test]
     fn only_states_with_lanes_have_lanes_and_only_ends_of_loading_are_settled() {
         let with_lanes: Vec<_> = states().iter().map(|state| state.lanes().is_some()).collect();
-        assert_eq!(with_lanes, [false, false, false, true, true, false]);
+        assert_eq!(with_lanes, [false, false, false, true, true, false, false]);
         let settled: Vec<_> = states().iter().map(State::is_settled).collect();
-        assert_eq!(settled, [false, false, false, true, true, true]);
+        assert_eq!(settled, [false, false, false, true, true, true, true]);
     }
 }

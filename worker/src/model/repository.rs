@@ -1,7 +1,7 @@
 //! The model repository on disk: `<repository>/<model>/model.toml` and `<model>/<version>/model.pt`.
 //!
 //! Reads folders and model.toml, never a model itself. What does not belong is told and left alone; what is broken
-//! comes back as broken, so that the rest can serve. Called by `store` at start and by `weir-worker check`.
+//! comes back as broken, so that the rest can serve. Called at start, by `control` and by `weir-worker check`.
 
 use std::{
     fs, io,
@@ -38,6 +38,12 @@ pub struct FoundVersion {
 }
 
 impl FoundModel {
+    /// Whether there is a folder of that version.
+    #[must_use]
+    pub fn has(&self, version: Version) -> bool {
+        self.versions.iter().any(|found| found.version == version)
+    }
+
     /// Why a version cannot be loaded at all; `None` when it is worth trying.
     #[must_use]
     pub fn problem(&self, version: &FoundVersion) -> Option<String> {
@@ -58,6 +64,13 @@ pub fn scan(repository: &Path) -> io::Result<Vec<FoundModel>> {
     let mut models: Vec<_> = folders(repository)?.iter().filter_map(|folder| model(folder)).collect();
     models.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(models)
+}
+
+/// Looks at the folder of one model; `None` when there is none, or nothing of a model in it.
+#[must_use]
+pub fn find(repository: &Path, name: &ModelName) -> Option<FoundModel> {
+    let folder = repository.join(name.as_str());
+    if folder.is_dir() { model(&folder) } else { None }
 }
 
 fn model(folder: &Path) -> Option<FoundModel> {

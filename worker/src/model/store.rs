@@ -1,43 +1,52 @@
-//! Every model of this worker by name, and the thread that loads them.
+//! Every model of this worker by name.
 //!
-//! The set is fixed at start; states change. A request resolves a name to a serving version here. A version that
-//! cannot be loaded becomes Failed with a reason and the rest serve.
+//! A request resolves a name to a serving version here, with one atomic load. What changes the set, or the state of
+//! its versions, is in `changes`.
+
+mod changes;
 
 use std::{
     collections::BTreeMap,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
 
+use arc_swap::ArcSwap;
 use weir_config::ModelConfig;
-use weir_protocol::{ModelName, Version};
+use weir_protocol::{Label, ModelName, Version, VersionRef};
 
+pub use self::changes::{MyTurn, NotLoaded, Turn};
 use super::{
-    lanes::{LaneSettings, Lanes},
-    lifecycle::{Event, State},
-    loader,
+    lanes::Lanes,
+    lifecycle::State,
     replica::Replica,
     repository::{FoundModel, FoundVersion},
 };
-use crate::{backend::Host, clock::Clock, telemetry::Telemetry};
+use crate::{clock::Clock, telemetry::Telemetry};
 
 /// All models of the worker.
 pub struct Store {
-    models: BTreeMap<ModelName, Model>,
+    models: ArcSwap<BTreeMap<ModelName, Arc<Model>>>,
     clock: Clock,
+    last_id: AtomicU32,
+    /// Who holds it may change something.
+    turn: Turn,
+    /// Set once the first load of everything has ended; loads that follow make no worker unready.
+    settled: AtomicBool,
     /// Set at shutdown: loads nothing more.
     stopped: AtomicBool,
 }
 
-/// One model with its versions.
+/// One model with its versions, as of the last look at its folder.
 pub struct Model {
     /// model.toml, or what is wrong with it.
     pub config: Result<Arc<ModelConfig>, String>,
     /// Its versions, ascending.
     pub replicas: BTreeMap<Version, Arc<Replica>>,
+    /// What its labels mean. Of the last model.toml that was good.
+    pub labels: BTreeMap<Label, Version>,
     found: FoundModel,
 }
 
@@ -52,8 +61,8 @@ pub enum Unresolved {
     Version {
         /// The model.
         model: ModelName,
-        /// The version asked for.
-        version: Version,
+        /// The version or label asked for.
+        version: VersionRef,
         /// Those that there are, as text.
         known: String,
     },
@@ -73,32 +82,36 @@ impl Store {
     /// A store of what was found in the repository, nothing loaded.
     #[must_use]
     pub fn new(found: Vec<FoundModel>, clock: Clock, telemetry: &Telemetry) -> Self {
-        let mut id = 0;
-        let mut replica = |model: &FoundModel, version: &FoundVersion| {
-            id += 1;
-            let rows = model.config.as_ref().map_or(1, |config| config.max_batch_size.max(1));
-            let name = (model.name.clone(), version.version);
-            (version.version, Arc::new(Replica::new(id, name, (version.size, rows), telemetry)))
+        let store = Self {
+            models: ArcSwap::default(),
+            clock,
+            last_id: AtomicU32::new(0),
+            turn: Turn::default(),
+            settled: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
         };
-        let mut model = |found: FoundModel| {
-            let replicas = found.versions.iter().map(|version| replica(&found, version)).collect();
-            (found.name.clone(), Model { config: found.config.clone(), replicas, found })
-        };
-        let models = found.into_iter().map(&mut model).collect();
-        Self { models, clock, stopped: AtomicBool::new(false) }
+        let models = found.into_iter().map(|found| (found.name.clone(), store.join(found, None, telemetry)));
+        store.models.store(Arc::new(models.collect()));
+        store
     }
 
     /// The model of that name.
     ///
     /// # Errors
     /// [`Unresolved::Model`].
-    pub fn model(&self, name: &ModelName) -> Result<&Model, Unresolved> {
-        self.models.get(name).ok_or_else(|| Unresolved::Model(name.clone()))
+    pub fn model(&self, name: &ModelName) -> Result<Arc<Model>, Unresolved> {
+        self.models.load().get(name).cloned().ok_or_else(|| Unresolved::Model(name.clone()))
+    }
+
+    /// Every model, ascending by name.
+    #[must_use]
+    pub fn models(&self) -> Vec<Arc<Model>> {
+        self.models.load().values().cloned().collect()
     }
 
     /// Every version of every model.
-    pub fn replicas(&self) -> impl Iterator<Item = &Arc<Replica>> {
-        self.models.values().flat_map(|model| model.replicas.values())
+    pub fn replicas(&self) -> impl Iterator<Item = Arc<Replica>> {
+        self.models().into_iter().flat_map(|model| model.replicas.values().cloned().collect::<Vec<_>>())
     }
 
     /// A serving version: the one asked for, or the highest that serves.
@@ -108,109 +121,59 @@ impl Store {
     pub fn resolve(
         &self,
         name: &ModelName,
-        version: Option<Version>,
+        version: Option<&VersionRef>,
     ) -> Result<(Arc<Replica>, Arc<Lanes>), Unresolved> {
-        let model = self.model(name)?;
+        let models = self.models.load();
+        let model = models.get(name).ok_or_else(|| Unresolved::Model(name.clone()))?;
         let Some(version) = version else {
             let serving = model.replicas.values().rev().find_map(serving);
             return serving.ok_or_else(|| model.not_ready(None));
         };
         let replica = model.replica(version)?;
-        serving(replica).ok_or_else(|| model.not_ready(Some(version)))
+        serving(replica).ok_or_else(|| model.not_ready(Some(replica.version)))
     }
 
-    /// Whether every version is loaded or known not to load.
+    /// Whether every version was loaded, or found not to load, once since the start.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.replicas().all(|replica| replica.state().is_settled())
-    }
-
-    /// Loads everything, the highest versions of each model first. Blocks: call on a thread of its own.
-    pub fn load_all(&self, host: &Host) {
-        for model in self.models.values() {
-            for version in model.found.versions.iter().rev() {
-                if self.stopped.load(Ordering::Relaxed) {
-                    return;
-                }
-                if let Some(replica) = model.replicas.get(&version.version) {
-                    self.load(model, version, replica, host);
-                }
-            }
+        if self.settled.load(Ordering::Relaxed) {
+            return true;
         }
-        tracing::info!(models = self.models.len(), "all models are settled");
-    }
-
-    /// Takes every version out of service: what is accepted is finished, nothing new begins.
-    pub fn drain(&self) {
-        self.stopped.store(true, Ordering::Relaxed);
-        for replica in self.replicas().filter(|replica| serving(replica).is_some()) {
-            replica.advance(Event::Drain);
+        let is_settled = self.replicas().all(|replica| replica.state().is_settled());
+        if is_settled {
+            self.settled.store(true, Ordering::Relaxed);
         }
-    }
-
-    /// Ends all lanes after what is queued. Blocks.
-    pub fn close(&self) {
-        for replica in self.replicas() {
-            if let Some(lanes) = replica.state().lanes() {
-                lanes.close();
-            }
-        }
-    }
-
-    fn load(&self, model: &Model, version: &FoundVersion, replica: &Arc<Replica>, host: &Host) {
-        let (name, number, started) = (&replica.model, replica.version, self.clock.now());
-        replica.advance(Event::Load);
-        let load = || self.serve(model, version, replica, host);
-        let result =
-            catch_unwind(AssertUnwindSafe(load)).unwrap_or_else(|_| Err("loading panicked".to_owned()));
-        match result {
-            Ok(()) => {
-                let took = self.clock.now().saturating_sub(started);
-                tracing::info!(model = %name, version = %number, load_seconds = took.as_secs_f64(), "serving");
-            }
-            Err(reason) => {
-                tracing::error!(model = %name, version = %number, reason, "a model version failed to load");
-                replica.advance(Event::Fail(reason));
-            }
-        }
-    }
-
-    fn serve(
-        &self,
-        model: &Model,
-        version: &FoundVersion,
-        replica: &Replica,
-        host: &Host,
-    ) -> Result<(), String> {
-        let loaded = loader::load(&model.found, version, host, || replica.advance(Event::WarmUp))?;
-        if let Some(warning) = &loaded.warning {
-            tracing::warn!(model = %replica.model, version = %replica.version, "{warning}");
-        }
-        let settings = LaneSettings {
-            limits: loaded.limits(),
-            spec: loaded.spec,
-            lanes: loaded.config.lanes,
-            clock: self.clock,
-            metrics: replica.metrics.clone(),
-        };
-        let lanes =
-            Lanes::start(settings, loaded.backend).map_err(|e| format!("cannot start a lane: {e}"))?;
-        replica.advance(Event::Serve(Arc::new(lanes)));
-        Ok(())
+        is_settled
     }
 }
 
 impl Model {
-    /// The version's replica.
+    /// The model's name.
+    #[must_use]
+    pub fn name(&self) -> &ModelName {
+        &self.found.name
+    }
+
+    /// The replica of a version or of what a label means.
     ///
     /// # Errors
     /// [`Unresolved::Version`].
-    pub fn replica(&self, version: Version) -> Result<&Arc<Replica>, Unresolved> {
-        self.replicas.get(&version).ok_or_else(|| {
-            let known: Vec<_> = self.replicas.keys().map(ToString::to_string).collect();
-            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-            Unresolved::Version { model: self.found.name.clone(), version, known }
+    pub fn replica(&self, version: &VersionRef) -> Result<&Arc<Replica>, Unresolved> {
+        let number = match version {
+            VersionRef::Number(number) => Some(number),
+            VersionRef::Label(label) => self.labels.get(label),
+        };
+        number.and_then(|number| self.replicas.get(number)).ok_or_else(|| Unresolved::Version {
+            model: self.found.name.clone(),
+            version: version.clone(),
+            known: self.known(),
         })
+    }
+
+    /// The highest version that serves now.
+    #[must_use]
+    pub fn default_replica(&self) -> Option<&Arc<Replica>> {
+        self.replicas.values().rev().find(|replica| serving(replica).is_some())
     }
 
     /// Versions that serve now, ascending.
@@ -228,10 +191,23 @@ impl Model {
             "it is being loaded"
         } else if is(|s| matches!(s, State::Draining(_))) {
             "it is going away"
+        } else if !is(|s| matches!(s, State::Failed(_))) && is(|s| matches!(s, State::Unloaded)) {
+            "it is not loaded"
         } else {
             "it failed to load; the worker's log says why"
         };
         Unresolved::NotReady { model: self.found.name.clone(), version, state }
+    }
+
+    /// Versions and labels, for a message.
+    fn known(&self) -> String {
+        let list = |words: Vec<String>| if words.is_empty() { "none".to_owned() } else { words.join(", ") };
+        let mut known = list(self.replicas.keys().map(ToString::to_string).collect());
+        if !self.labels.is_empty() {
+            known.push_str("; its labels are ");
+            known.push_str(&list(self.labels.iter().map(|(l, v)| format!("{l} = {v}")).collect()));
+        }
+        known
     }
 }
 

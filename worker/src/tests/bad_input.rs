@@ -162,7 +162,9 @@ async fn paths_and_verbs_outside_the_surface() {
     let running = Running::start(Repository::echo()).await;
     for (method, path, status, allow) in [
         ("GET", "/", 404, ""),
-        ("GET", "/v2/models/echo/config", 404, ""),
+        ("GET", "/v2/models/echo/weights", 404, ""),
+        ("POST", "/v2/models/echo/generate", 501, ""),
+        ("POST", "/v1/completions", 501, ""),
         ("POST", "/v2/models/..%2f..%2fetc/infer", 400, ""),
         ("POST", "/v2/models/echo/versions/one/infer", 404, ""),
         ("POST", "/v2/models/echo/versions/0/infer", 404, ""),

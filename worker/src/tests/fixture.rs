@@ -101,7 +101,7 @@ impl Running {
         let running = Self::unloaded(Repository::echo(), toml, false).await;
         let gate = Gate::new();
         let worker = &running.worker;
-        let replica = Arc::clone(worker.store.replicas().next().unwrap());
+        let replica = worker.store.replicas().next().unwrap();
         let config = worker.store.model(&replica.model).unwrap().config.clone().unwrap();
         let settings = LaneSettings {
             spec: Arc::new(ModelSpec::new(replica.model.clone(), replica.version, &config)),
@@ -109,6 +109,7 @@ impl Running {
             lanes: 1,
             clock: worker.clock,
             metrics: replica.metrics.clone(),
+            statistics: Arc::clone(&replica.statistics),
         };
         let lanes = Lanes::start(settings, Arc::clone(&gate) as Arc<dyn Backend>).unwrap();
         for event in [Event::Load, Event::WarmUp, Event::Serve(Arc::new(lanes))] {

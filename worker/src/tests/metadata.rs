@@ -11,7 +11,9 @@ async fn health_and_server_metadata_answer_as_the_protocol_says() {
     assert_eq!(running.get("/v2/health/ready").await.json(), json!({ "ready": true }));
     let server = running.get("/v2/").await.json();
     assert_eq!(server["name"], "weir-worker");
-    assert_eq!(server["extensions"], json!(["binary_tensor_data"]));
+    let extensions =
+        json!(["binary_tensor_data", "model_configuration", "model_repository", "parameters", "statistics"]);
+    assert_eq!(server["extensions"], extensions);
 }
 
 #[tokio::test]

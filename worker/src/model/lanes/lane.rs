@@ -21,6 +21,7 @@ use crate::{
     backend::{Backend, BackendError, InputBatch},
     clock::Clock,
     model::ModelSpec,
+    statistics::{BatchTimes, Statistics},
     telemetry::ReplicaMetrics,
 };
 
@@ -30,6 +31,7 @@ pub(super) struct Shared {
     pub(super) backend: Arc<dyn Backend>,
     pub(super) clock: Clock,
     pub(super) metrics: ReplicaMetrics,
+    pub(super) statistics: Arc<Statistics>,
     pub(super) queue: Mutex<Queue>,
     /// Notified once per admitted ticket and when the queue closes.
     pub(super) work: Condvar,
@@ -111,15 +113,26 @@ impl Shared {
 
     /// One forward pass, checked against model.toml, with the time it took.
     fn forward(&self, tickets: &[Ticket<Job>], rows: u32) -> Result<(BatchRows, Duration), BackendError> {
+        let began = self.clock.now();
         let inputs = self.inputs(tickets, rows);
         let started = self.clock.now();
         let result = catch_unwind(AssertUnwindSafe(|| self.backend.forward(&inputs)))
             .unwrap_or_else(|_| Err(BackendError::new("the forward pass panicked")));
-        let took = self.clock.now().saturating_sub(started);
+        let ended = self.clock.now();
+        let took = ended.saturating_sub(started);
         self.metrics.record_forward(rows, took);
         let checked = result.and_then(|outputs| BatchRows::check(&self.spec, outputs, rows));
-        if let Err(error) = &checked {
-            self.log_failure(error);
+        match &checked {
+            // Before the answers leave, so that who got one finds its batch counted.
+            Ok(_) => self.statistics.record_batch(
+                rows,
+                &BatchTimes {
+                    compute_input: started.saturating_sub(began),
+                    compute_infer: took,
+                    compute_output: self.clock.now().saturating_sub(ended),
+                },
+            ),
+            Err(error) => self.log_failure(error),
         }
         checked.map(|rows| (rows, took))
     }

@@ -76,6 +76,7 @@ fn lanes(backend: Arc<dyn Backend>, batched: bool, max_queued_rows: u32) -> Lane
         lanes: 1,
         clock: Clock::start(),
         metrics,
+        statistics: Arc::default(),
     };
     Lanes::start(settings, backend).unwrap()
 }
