@@ -1,8 +1,10 @@
-//! Server and model metadata of OIP v2, as served on REST.
+//! Server and model metadata of OIP v2: the form of REST, and how gRPC's follows from it.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Datatype;
+use crate::{Datatype, grpc};
 
 /// `GET /v2`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +43,29 @@ pub struct TensorMetadata {
     pub shape: Vec<i64>,
 }
 
+impl From<ServerMetadata> for grpc::ServerMetadataResponse {
+    fn from(server: ServerMetadata) -> Self {
+        let ServerMetadata { name, version, extensions } = server;
+        Self { name, version, extensions }
+    }
+}
+
+impl From<ModelMetadata> for grpc::ModelMetadataResponse {
+    fn from(model: ModelMetadata) -> Self {
+        let ModelMetadata { name, versions, platform, inputs, outputs } = model;
+        let tensors = |tensors: Vec<TensorMetadata>| tensors.into_iter().map(Into::into).collect();
+        let (inputs, outputs) = (tensors(inputs), tensors(outputs));
+        Self { name, versions, platform, inputs, outputs, properties: BTreeMap::new() }
+    }
+}
+
+impl From<TensorMetadata> for grpc::model_metadata_response::TensorMetadata {
+    fn from(tensor: TensorMetadata) -> Self {
+        let TensorMetadata { name, datatype, shape } = tensor;
+        Self { name, datatype: datatype.name().to_owned(), shape }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -68,5 +93,37 @@ mod tests {
         let server = ServerMetadata { name: "weir".into(), version: "0.1.0".into(), extensions: vec![] };
         let expected = json!({"name": "weir", "version": "0.1.0", "extensions": []});
         assert_eq!(serde_json::to_value(&server).unwrap(), expected);
+    }
+
+    #[test]
+    fn the_two_forms_say_the_same() {
+        let tensor =
+            |name: &str, shape| TensorMetadata { name: name.into(), datatype: Datatype::Bf16, shape };
+        let model = ModelMetadata {
+            name: "m".into(),
+            versions: vec!["3".into()],
+            platform: "p".into(),
+            inputs: vec![tensor("x", vec![-1, 2])],
+            outputs: vec![tensor("y", vec![])],
+        };
+        let tensor = |name: &str, shape| grpc::model_metadata_response::TensorMetadata {
+            name: name.into(),
+            datatype: "BF16".into(),
+            shape,
+        };
+        let expected = grpc::ModelMetadataResponse {
+            name: "m".into(),
+            versions: vec!["3".into()],
+            platform: "p".into(),
+            inputs: vec![tensor("x", vec![-1, 2])],
+            outputs: vec![tensor("y", vec![])],
+            properties: BTreeMap::new(),
+        };
+        assert_eq!(grpc::ModelMetadataResponse::from(model), expected);
+        let (name, version, extensions) = ("weir".to_owned(), "1".to_owned(), vec!["e".to_owned()]);
+        let server = ServerMetadata { name: name.clone(), version: version.clone(), extensions };
+        let extensions = vec!["e".to_owned()];
+        let expected = grpc::ServerMetadataResponse { name, version, extensions };
+        assert_eq!(grpc::ServerMetadataResponse::from(server), expected);
     }
 }
