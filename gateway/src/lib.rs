@@ -4,6 +4,8 @@
 //! registry through its one writer; the admin listener shows and steers all of it. [`server`] puts them together.
 
 pub mod admin;
+pub mod fleet;
+pub mod outbound;
 pub mod probe;
 pub mod proxy;
 pub mod registry;

@@ -1,15 +1,17 @@
-//! Asks every registered worker for its load report, again and again: health and knowledge of models in one call.
+//! Asks every registered worker how it is and what it serves, again and again: health and knowledge of models at once.
 //!
 //! One loop per worker, started and ended as configurations come and go. A loop decides nothing: it sends what it
 //! got to the registry's writer, which counts failures and publishes. Between probes it sleeps the configured
 //! interval, unless a failed connect wakes it.
 
 mod fetch;
+mod foreign;
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 use weir_protocol::WorkerId;
+use weir_routing::Endpoint;
 
 use self::fetch::Fetch;
 use crate::{
@@ -52,30 +54,30 @@ fn rearrange(
     let snapshot = registry.snapshot_full();
     let registered = snapshot.endpoints.iter().filter_map(|endpoint| {
         let (_, sighting) = snapshot.worker(&endpoint.spec.id)?;
-        Some(((endpoint.spec.id.clone(), endpoint.spec.address), sighting))
+        Some((endpoint, sighting))
     });
     registered
-        .map(|(key, sighting)| {
+        .map(|(endpoint, sighting)| {
+            let key = (endpoint.spec.id.clone(), endpoint.spec.address);
             let kept = before.remove(&key).filter(|running| Arc::ptr_eq(&running.sighting, sighting));
-            let running = kept.unwrap_or_else(|| start(key.clone(), sighting, registry, tasks));
+            let running = kept.unwrap_or_else(|| start(endpoint, sighting, registry, tasks));
             (key, running)
         })
         .collect()
 }
 
 fn start(
-    (worker, address): (WorkerId, SocketAddr),
+    endpoint: &Arc<Endpoint>,
     sighting: &Arc<Sighting>,
     registry: &Arc<Registry>,
     tasks: &Tasks,
 ) -> Running {
     let stop = tasks.stop_signal().child_token();
     let probing = Probing {
-        worker,
-        address,
+        endpoint: Arc::clone(endpoint),
         sighting: Arc::clone(sighting),
         registry: Arc::clone(registry),
-        fetch: Fetch::new(address),
+        fetch: Fetch::new(),
     };
     tasks.spawn("probe", probing.run(stop.clone()));
     Running { sighting: Arc::clone(sighting), _stop: stop.drop_guard() }
@@ -83,8 +85,8 @@ fn start(
 
 /// The loop of one worker.
 struct Probing {
-    worker: WorkerId,
-    address: SocketAddr,
+    /// As registered when the loop began: its name, address and kind stay for the loop's life.
+    endpoint: Arc<Endpoint>,
     sighting: Arc<Sighting>,
     registry: Arc<Registry>,
     fetch: Fetch,
@@ -117,10 +119,10 @@ impl Probing {
 
     async fn probe(&self) -> Event {
         let snapshot = self.registry.snapshot_full();
-        let authority = snapshot.worker(&self.worker).map(|(endpoint, _)| endpoint.spec.authority.as_str());
+        let (worker, address) = (self.endpoint.spec.id.clone(), self.endpoint.spec.address);
+        let registered = snapshot.worker(&worker).map_or(&self.endpoint, |(endpoint, _)| endpoint);
         let token = snapshot.config.gateway.worker_token.as_ref();
-        let got = self.fetch.report(authority, token, snapshot.config.health.timeout).await;
-        let (worker, address) = (self.worker.clone(), self.address);
+        let got = self.fetch.report(&registered.spec, token, snapshot.config.health.timeout).await;
         match got {
             Ok(report) => Event::Report { worker, address, report: Arc::new(report) },
             Err(failure) => Event::ProbeFailed { worker, address, failure },

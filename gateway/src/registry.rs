@@ -175,6 +175,13 @@ impl Registry {
         }
     }
 
+    /// Has a worker probed at once: something about it was changed.
+    pub fn probe_now(&self, worker: &WorkerId) {
+        if let Some((_, sighting)) = self.snapshot().worker(worker) {
+            sighting.wake();
+        }
+    }
+
     /// Whether a stop was asked for: readiness says no, and answers should close their connection.
     #[must_use]
     pub fn stopping(&self) -> bool {

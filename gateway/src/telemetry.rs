@@ -94,6 +94,52 @@ pub enum RebuildCause {
     Probe,
 }
 
+/// What workers are asked for on behalf of a client or an operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FleetCall {
+    /// Statistics, to be summed.
+    Statistics,
+    /// To load a model.
+    Load,
+    /// To unload a model.
+    Unload,
+}
+
+impl FleetCall {
+    const ALL: [Self; 3] = [Self::Statistics, Self::Load, Self::Unload];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Statistics => "statistics",
+            Self::Load => "load",
+            Self::Unload => "unload",
+        }
+    }
+}
+
+/// How such a call to one worker ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FleetOutcome {
+    /// With what was asked for.
+    Answered,
+    /// The worker does not offer it, or said no.
+    Refused,
+    /// With no answer in time, or none that can be read.
+    Failed,
+}
+
+impl FleetOutcome {
+    const ALL: [Self; 3] = [Self::Answered, Self::Refused, Self::Failed];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// Everything counted at the moment `/metrics` is asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FleetGauges {
@@ -132,6 +178,7 @@ struct Fixed {
     repeated: Counter,
     probes_ok: Counter,
     probes_failed: Counter,
+    fleet_calls: Vec<((FleetCall, FleetOutcome), Counter)>,
     hints_dropped: Counter,
     rebuilds: [(RebuildCause, Counter); 3],
     reloads: [(ReloadKind, Counter); 3],
@@ -157,6 +204,7 @@ impl Fixed {
             repeated: recorder.counter(Metric::Repeated, &[]),
             probes_ok: counter(Metric::Probes, "ok"),
             probes_failed: counter(Metric::Probes, "failed"),
+            fleet_calls: fleet_calls(recorder),
             hints_dropped: recorder.counter(Metric::HintsDropped, &[]),
             rebuilds: [
                 (RebuildCause::Config, counter(Metric::Rebuilds, "config")),
@@ -236,6 +284,11 @@ impl Telemetry {
         counter.increment(1);
     }
 
+    /// Counts one call to a worker on behalf of a client or an operator.
+    pub fn record_fleet_call(&self, call: FleetCall, outcome: FleetOutcome) {
+        bump(&self.fixed.fleet_calls, (call, outcome));
+    }
+
     /// Counts a connect failure that did not reach health tracking.
     pub fn record_hint_dropped(&self) {
         self.fixed.hints_dropped.increment(1);
@@ -270,6 +323,14 @@ impl Telemetry {
     pub fn upkeep(&self) {
         self.handle.run_upkeep();
     }
+}
+
+fn fleet_calls(recorder: &Recorder) -> Vec<((FleetCall, FleetOutcome), Counter)> {
+    let every = FleetCall::ALL.into_iter().flat_map(|call| FleetOutcome::ALL.map(|outcome| (call, outcome)));
+    let counter = |(call, outcome): (FleetCall, FleetOutcome)| {
+        ((call, outcome), recorder.counter(Metric::FleetCalls, &[call.name(), outcome.name()]))
+    };
+    every.map(counter).collect()
 }
 
 fn bump<K: PartialEq>(series: &[(K, Counter)], key: K) {

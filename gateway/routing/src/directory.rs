@@ -120,6 +120,12 @@ impl Directory {
         Ok((found, pool))
     }
 
+    /// The model of that name, if it is known.
+    #[must_use]
+    pub fn model(&self, name: &str) -> Option<&Model> {
+        self.models.get(name)
+    }
+
     /// Every known model, by name.
     pub fn models(&self) -> impl Iterator<Item = (&ModelName, &Model)> {
         self.models.iter()

@@ -1,4 +1,4 @@
-//! Probe loops against workers of which only `/v2/load` exists.
+//! Probe loops against workers of which only what a probe asks for exists.
 
 use std::{
     convert::Infallible,
@@ -17,7 +17,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use weir_config::gateway::Secret;
 use weir_protocol::{Lifecycle, headers};
-use weir_routing::Health;
+use weir_routing::{EndpointKind, EndpointSpec, Health};
 
 use super::*;
 use crate::{
@@ -28,7 +28,23 @@ use crate::{
 /// What a worker answers, by turns.
 type Script = dyn Fn(u64, &Request<Incoming>) -> Response<Full<Bytes>> + Send + Sync;
 
-/// A worker of which only `/v2/load` exists.
+/// A registered worker `a` at an address.
+fn spec(address: SocketAddr, kind: EndpointKind) -> EndpointSpec {
+    let authority = address.to_string();
+    EndpointSpec {
+        id: name("a"),
+        kind,
+        address,
+        authority: authority.clone(),
+        grpc_address: address,
+        grpc_authority: authority,
+        models: Vec::new(),
+        weight: 1.0,
+        labels: weir_routing::Labels::new(),
+    }
+}
+
+/// A worker of which only what its script answers exists.
 struct Worker {
     address: SocketAddr,
     probes: Arc<AtomicU64>,
@@ -58,6 +74,11 @@ impl Worker {
         Self { address, probes, connections }
     }
 
+    fn spec(&self, kind: EndpointKind, models: &[&str]) -> EndpointSpec {
+        let models = models.iter().map(|model| model.parse().unwrap()).collect();
+        EndpointSpec { models, ..spec(self.address, kind) }
+    }
+
     fn configured(&self, more: &str) -> Arc<weir_config::GatewayConfig> {
         config(&format!(
             "version = 1\n{more}\n[health]\ninterval = \"10ms\"\n[[worker]]\nname = \"a\"\nurl = \"http://{}\"\n",
@@ -78,7 +99,7 @@ fn reported(seq: u64, state: Lifecycle) -> Response<Full<Bytes>> {
 async fn failure(script: Arc<Script>) -> ProbeFailure {
     let worker = Worker::start(script).await;
     let limit = Duration::from_secs(10);
-    Fetch::new(worker.address).report(None, None, limit).await.unwrap_err()
+    Fetch::new().report(&worker.spec(EndpointKind::Weir, &[]), None, limit).await.unwrap_err()
 }
 
 #[tokio::test]
@@ -104,8 +125,9 @@ async fn the_token_and_the_host_of_the_file_go_with_every_probe() {
     };
     let worker = Worker::start(Arc::new(script)).await;
     let token = Secret::new("s3cret".to_owned());
-    let fetch = Fetch::new(worker.address);
-    fetch.report(Some("worker.example:9"), Some(&token), Duration::from_secs(10)).await.unwrap();
+    let registered =
+        EndpointSpec { authority: "worker.example:9".to_owned(), ..worker.spec(EndpointKind::Weir, &[]) };
+    Fetch::new().report(&registered, Some(&token), Duration::from_secs(10)).await.unwrap();
     let expected = ("/v2/load".to_owned(), Some("s3cret".to_owned()), Some("worker.example:9".to_owned()));
     assert_eq!(seen.lock().unwrap().take(), Some(expected));
 }
@@ -125,7 +147,10 @@ async fn what_is_not_a_report_is_told_apart_by_what_the_operator_has_to_do() {
 #[tokio::test]
 async fn a_port_where_nobody_listens_is_unreachable_with_the_systems_own_word() {
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let failure = Fetch::new(free).report(None, None, Duration::from_secs(10)).await.unwrap_err();
+    let failure = Fetch::new()
+        .report(&spec(free, EndpointKind::Weir), None, Duration::from_secs(10))
+        .await
+        .unwrap_err();
     assert!(failure.to_string().contains("Connection refused"), "{failure}");
 }
 
@@ -133,8 +158,11 @@ async fn a_port_where_nobody_listens_is_unreachable_with_the_systems_own_word() 
 async fn a_worker_that_accepts_and_never_answers_costs_the_time_limit_and_no_more() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let limit = Duration::from_secs(1);
-    let fetch = Fetch::new(silent.local_addr().unwrap());
-    assert_eq!(fetch.report(None, None, limit).await, Err(ProbeFailure::TimedOut(limit)));
+    for kind in [EndpointKind::Weir, EndpointKind::Foreign] {
+        let registered = spec(silent.local_addr().unwrap(), kind);
+        let probed = Fetch::new().report(&registered, None, limit).await;
+        assert_eq!(probed, Err(ProbeFailure::TimedOut(limit)), "{kind:?}");
+    }
 }
 
 #[tokio::test]
@@ -191,4 +219,133 @@ fn an_interval_varies_by_a_tenth_either_way() {
     assert_eq!(jittered(interval, 0.0), Duration::from_millis(225));
     assert_eq!(jittered(interval, 0.5), interval);
     assert_eq!(jittered(interval, 1.0), Duration::from_millis(275));
+}
+
+/// A foreign worker that answers these paths with these bodies, and every other one with 404.
+fn foreign(answers: &'static [(&'static str, &'static str)]) -> Arc<Script> {
+    Arc::new(move |_, request| {
+        let body = answers.iter().find(|(path, _)| *path == request.uri().path());
+        body.map_or_else(|| answer(404, ""), |(_, body)| answer(200, *body))
+    })
+}
+
+/// What one probe of a foreign worker finds: model, version, whether it is the worker's own, state.
+async fn found(script: Arc<Script>, models: &[&str]) -> Result<(bool, Vec<String>), ProbeFailure> {
+    let worker = Worker::start(script).await;
+    let registered = worker.spec(EndpointKind::Foreign, models);
+    let report = Fetch::new().report(&registered, None, Duration::from_secs(10)).await?;
+    let row = |held: weir_protocol::load::ReplicaLoad| {
+        let own = if held.versioned { "own" } else { "none" };
+        let reason = held.reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+        format!("{} {} {own} {}{reason}", held.model, held.version, held.state.name())
+    };
+    Ok((report.accepting, report.models.into_iter().map(row).collect()))
+}
+
+#[tokio::test]
+async fn a_foreign_worker_is_known_by_its_repository_index() {
+    let index = r#"[
+        {"name": "a", "version": "2", "state": "READY", "reason": ""},
+        {"name": "a", "version": "3", "state": "LOADING"},
+        {"name": "b", "state": "READY"},
+        {"name": "b", "version": "v0.9", "state": "UNAVAILABLE", "reason": ""},
+        {"name": "c", "version": "1", "state": "UNAVAILABLE", "reason": "unloaded"},
+        {"name": "d", "version": "1", "state": "UNAVAILABLE", "reason": "no such file"},
+        {"name": "e", "version": "1", "state": "UNLOADING", "reason": null},
+        {"name": "f"},
+        {"name": "no/model", "version": "1", "state": "READY"}
+    ]"#;
+    let answers = Box::leak(Box::new([("/v2/health/ready", ""), ("/v2/repository/index", index)]));
+    let rows = [
+        "a 2 own serving",
+        "a 3 own loading",
+        "b 1 none serving",
+        "c 1 own absent",
+        "d 1 own failed (no such file)",
+        "e 1 own draining",
+        "f 1 none absent",
+    ];
+    let expected = (true, rows.map(ToOwned::to_owned).to_vec());
+    assert_eq!(found(foreign(answers), &["unused"]).await, Ok(expected));
+}
+
+#[tokio::test]
+async fn without_an_index_the_listed_models_are_asked_for_one_by_one() {
+    let script = foreign(&[
+        ("/v2/health/ready", ""),
+        ("/v2/models/a/ready", ""),
+        ("/v2/models/a", r#"{"name": "a", "versions": ["1", "4", "next"], "platform": "x"}"#),
+        ("/v2/models/b/ready", ""),
+        ("/v2/models/b", r#"{"name": "b", "versions": []}"#),
+    ]);
+    let rows = ["a 1 own serving", "a 4 own serving", "b 1 none serving", "c 1 none absent"];
+    let expected = (true, rows.map(ToOwned::to_owned).to_vec());
+    assert_eq!(found(Arc::clone(&script), &["a", "b", "c"]).await, Ok(expected));
+    assert_eq!(found(script, &[]).await, Err(ProbeFailure::NoIndex(404)));
+}
+
+#[tokio::test]
+async fn a_foreign_worker_that_is_not_ready_keeps_its_names_and_accepts_nothing() {
+    let script: Arc<Script> = Arc::new(|_, request| match request.uri().path() {
+        "/v2/health/ready" => answer(400, ""),
+        _ => answer(200, r#"[{"name": "a", "version": "1", "state": "READY"}]"#),
+    });
+    assert_eq!(found(script, &[]).await, Ok((false, vec!["a 1 own serving".to_owned()])));
+}
+
+#[tokio::test]
+async fn what_is_no_server_of_the_protocol_is_told_so() {
+    assert_eq!(found(foreign(&[]), &[]).await, Err(ProbeFailure::NotOip(404)));
+    let odd = foreign(&[("/v2/health/ready", ""), ("/v2/repository/index", "<html>")]);
+    let failure = found(odd, &["a"]).await.unwrap_err();
+    assert!(matches!(failure, ProbeFailure::NotAnIndex(_)), "{failure:?}");
+}
+
+#[tokio::test]
+async fn a_foreign_worker_is_asked_as_any_client_would_and_never_sees_the_token() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let keep = Arc::clone(&asked);
+    let script: Arc<Script> = Arc::new(move |_, request| {
+        let internal = request.headers().keys().any(|name| name.as_str().starts_with("weir-"));
+        keep.lock().unwrap().push((request.method().clone(), request.uri().path().to_owned(), internal));
+        answer(200, "[]")
+    });
+    let worker = Worker::start(script).await;
+    let token = Secret::new("s3cret".to_owned());
+    let registered = worker.spec(EndpointKind::Foreign, &[]);
+    Fetch::new().report(&registered, Some(&token), Duration::from_secs(10)).await.unwrap();
+    let expected = [
+        (http::Method::GET, "/v2/health/ready".to_owned(), false),
+        (http::Method::POST, "/v2/repository/index".to_owned(), false),
+    ];
+    assert_eq!(*asked.lock().unwrap(), expected);
+}
+
+#[tokio::test]
+async fn a_foreign_worker_is_routed_to_and_its_health_follows_its_state() {
+    let script = |turn, request: &Request<Incoming>| match (turn, request.uri().path()) {
+        (9..=20, _) => answer(500, ""),
+        (_, "/v2/health/ready") => answer(200, ""),
+        _ => answer(200, r#"[{"name": "digits", "state": "READY"}]"#),
+    };
+    let worker = Worker::start(Arc::new(script)).await;
+    let text = format!(
+        "version = 1\n[health]\ninterval = \"10ms\"\n[[worker]]\nname = \"a\"\nkind = \"oip\"\nurl = \"http://{}\"\n",
+        worker.address
+    );
+    let (registry, tasks) = running(config(&text));
+    let endpoint = Arc::clone(&registry.snapshot().endpoints[0]);
+    tasks.spawn("probes", run(Arc::clone(&registry), tasks.clone()));
+    until("healthy", || endpoint.live.health() == Health::Healthy).await;
+    let model = "digits".parse().unwrap();
+    let labels = weir_routing::Labels::new();
+    until("its model is known", || registry.snapshot().directory.resolve(&model, None, &labels).is_ok())
+        .await;
+    let snapshot = registry.snapshot_full();
+    let (_, pool) = snapshot.directory.resolve(&model, None, &labels).unwrap();
+    assert!(!pool.replicas[0].versioned && pool.version == weir_protocol::Version::FIRST);
+    until("unhealthy", || endpoint.live.health() == Health::Unhealthy).await;
+    assert_eq!(pool.eligible(&labels), 0);
+    until("healthy again", || endpoint.live.health() == Health::Healthy).await;
+    assert_eq!(pool.eligible(&labels), 1);
 }

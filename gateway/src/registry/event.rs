@@ -50,7 +50,7 @@ pub enum Event {
     },
 }
 
-/// Why a probe of `GET /v2/load` failed. Shown to operators by `/v1/workers` and in the log.
+/// Why a probe failed. Shown to operators by `/v1/workers` and in the log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProbeFailure {
     /// No connection, or it broke.
@@ -71,13 +71,24 @@ pub enum ProbeFailure {
     )]
     Forbidden,
     /// Some other status: it may not be a Weir worker at all.
-    #[error("GET /v2/load answered {0}: is this a Weir worker?")]
+    #[error("GET /v2/load answered {0}: is this a Weir worker? Another OIP server needs kind = \"oip\"")]
     Status(u16),
+    /// A foreign worker does not know what every server of the protocol knows.
+    #[error("GET /v2/health/ready answered {0}: is this an Open Inference Protocol server?")]
+    NotOip(u16),
+    /// A foreign worker does not list what it serves, and neither does the operator.
+    #[error(
+        "POST /v2/repository/index answered {0}: a worker without it needs models = [..], what it serves"
+    )]
+    NoIndex(u16),
+    /// A foreign worker's index cannot be read.
+    #[error("POST /v2/repository/index answered something that is not an index: {0}")]
+    NotAnIndex(String),
     /// The answer is not a load report.
     #[error("GET /v2/load answered something that is not a load report: {0}")]
     NotAReport(String),
     /// The answer is larger than a report may be.
-    #[error("the load report is larger than {0}")]
+    #[error("the answer is larger than {0}")]
     TooLarge(Bytes),
     /// The report is of another format.
     #[error("the load report has format {found}, this gateway reads format {expected}")]

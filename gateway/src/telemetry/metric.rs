@@ -80,6 +80,8 @@ metrics_table! {
         "Requests whose answer came from this worker.",
     Probes = Counter "weir_gateway_probes_total" ["outcome"]
         "Health probes of workers, by outcome.",
+    FleetCalls = Counter "weir_gateway_fleet_calls_total" ["call", "outcome"]
+        "Calls to workers for statistics and to load or unload models, by call and outcome.",
     HintsDropped = Counter "weir_gateway_connect_hints_dropped_total" []
         "Connect failures that were not passed to health tracking because its queue was full.",
     Rebuilds = Counter "weir_gateway_snapshot_rebuilds_total" ["cause"]

@@ -108,6 +108,9 @@ name_type! {
 pub struct Version(NonZeroU64);
 
 impl Version {
+    /// Version 1.
+    pub const FIRST: Self = Self(NonZeroU64::MIN);
+
     /// A version from its number; `None` for 0.
     #[must_use]
     pub fn new(number: u64) -> Option<Self> {
