@@ -7,6 +7,7 @@
 mod config;
 mod guard;
 mod model;
+mod repository;
 mod worker;
 
 use std::{io, net::TcpListener, sync::Arc};
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use weir_config::gateway::Secret;
 
 use crate::{
+    fleet::Fleet,
     registry::{Registry, RegistryError},
     reload::Reload,
     task::Tasks,
@@ -39,6 +41,8 @@ const MAX_BODY_BYTES: usize = 4 << 20;
 pub struct Admin {
     /// Shown and steered.
     pub registry: Arc<Registry>,
+    /// Loads and unloads models.
+    pub fleet: Arc<Fleet>,
     /// Reads the configuration again.
     pub reload: Reload,
     /// Whose failure makes the process not live.
@@ -62,6 +66,12 @@ pub fn router(admin: Arc<Admin>) -> Router {
         .route("/v1/config", get(config::show))
         .route("/v1/config/reload", post(config::reload))
         .route("/v1/config/validate", post(config::validate))
+        .route("/v2/repository/index", post(repository::index))
+        .route("/v2/repository/{repository}/index", post(repository::index))
+        .route("/v2/repository/models/{model}/load", post(repository::load))
+        .route("/v2/repository/{repository}/models/{model}/load", post(repository::load))
+        .route("/v2/repository/models/{model}/unload", post(repository::unload))
+        .route("/v2/repository/{repository}/models/{model}/unload", post(repository::unload))
         .fallback(async |uri: Uri| AdminError::NotFound(format!("there is no {} here", uri.path())))
         .method_not_allowed_fallback(async || AdminError::Method)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))

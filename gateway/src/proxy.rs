@@ -6,7 +6,10 @@
 mod body;
 mod classify;
 mod context;
+mod grpc;
+mod json_scan;
 mod local;
+mod names;
 mod peer;
 mod record;
 mod respond;
@@ -18,6 +21,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::HeaderMap;
 use pingora::{
     Error, ErrorSource, ErrorType, Result,
     http::{RequestHeader, ResponseHeader},
@@ -27,20 +31,21 @@ use pingora::{
 };
 use weir_protocol::{OipError, Reason, headers};
 
-use self::{body::HoldBudget, context::Context, respond::Answer};
-use crate::{registry::Registry, telemetry::AttemptOutcome};
+use self::{body::HoldBudget, context::Context, local::Step, respond::Answer};
+use crate::{fleet::Fleet, registry::Registry, telemetry::AttemptOutcome};
 
 /// The gateway's request path.
 pub struct Proxy {
     registry: Arc<Registry>,
+    fleet: Arc<Fleet>,
     held: HoldBudget,
 }
 
 impl Proxy {
     /// A proxy over the fleet that the registry knows.
     #[must_use]
-    pub fn new(registry: Arc<Registry>) -> Self {
-        Self { registry, held: HoldBudget::default() }
+    pub fn new(registry: Arc<Registry>, fleet: Arc<Fleet>) -> Self {
+        Self { registry, fleet, held: HoldBudget::default() }
     }
 }
 
@@ -57,8 +62,9 @@ impl ProxyHttp for Proxy {
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
         let answer = match self.prepare(session, ctx).await {
-            Ok(None) => return Ok(false),
-            Ok(Some(answer)) => answer,
+            Ok(Step::Forward) => return Ok(false),
+            Ok(Step::Answered) => return Ok(true),
+            Ok(Step::Answer(answer)) => answer,
             Err(local::Stop::Refuse(error)) => Answer::error(error),
             Err(local::Stop::Close(error)) => Answer::closing(error),
             Err(local::Stop::Gone(error)) => return Err(error),
@@ -103,8 +109,9 @@ impl ProxyHttp for Proxy {
     ) -> Result<()> {
         ctx.mark_sent();
         let Some(refusal) = retry::refusal(response) else {
+            retry::check_answer(response, ctx)?;
             ctx.attempts.answered = true;
-            return retry::check_status(response);
+            return Ok(());
         };
         self.registry.telemetry().record_attempt(AttemptOutcome::Refused(refusal));
         ctx.snapshot = self.registry.snapshot_full();
@@ -119,6 +126,9 @@ impl ProxyHttp for Proxy {
     ) -> Result<()> {
         respond::clean(response);
         response.insert_header(headers::CLIENT_REQUEST_ID, ctx.request_id.as_str())?;
+        if ctx.grpc.spoken {
+            grpc::note_end(ctx, &response.headers);
+        }
         if self.registry.stopping() {
             session.set_keepalive(None);
         }
@@ -133,6 +143,17 @@ impl ProxyHttp for Proxy {
         ctx: &mut Context,
     ) -> Result<Option<Duration>> {
         local::watch_answer(ctx, end).map(|()| None)
+    }
+
+    async fn response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        trailers: &mut HeaderMap,
+        ctx: &mut Context,
+    ) -> Result<Option<Bytes>> {
+        respond::clean_trailers(trailers);
+        grpc::note_end(ctx, trailers);
+        Ok(None)
     }
 
     fn fail_to_connect(
@@ -167,11 +188,14 @@ impl ProxyHttp for Proxy {
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
         ctx.failure = ctx.failure.take().or_else(|| local::downstream_failure(error));
-        let Some(failure) = ctx.failure.clone().filter(|_| !respond::begun(session)) else {
-            return FailToProxy { error_code: 0, can_reuse_downstream: false };
-        };
+        let failed = FailToProxy { error_code: 0, can_reuse_downstream: false };
+        let Some(failure) = ctx.failure.clone() else { return failed };
         let error_code = failure.reason.status();
-        let written = respond::answer(session, ctx, Answer::closing(failure)).await;
+        let written = match (respond::begun(session), ctx.grpc.spoken) {
+            (false, _) => respond::answer(session, ctx, Answer::closing(failure)).await,
+            (true, true) => grpc::answer::end(session, ctx, Some(failure)).await,
+            (true, false) => return failed,
+        };
         FailToProxy { error_code: if written.is_ok() { error_code } else { 0 }, can_reuse_downstream: false }
     }
 
@@ -182,7 +206,7 @@ impl ProxyHttp for Proxy {
         record::request(self.registry.telemetry(), session, error, ctx);
         ctx.release();
         if ctx.answered_here {
-            respond::drain(session).await;
+            respond::drain(session, ctx).await;
         }
     }
 

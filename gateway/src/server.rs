@@ -28,6 +28,7 @@ use self::{
 };
 use crate::{
     admin::{self, Admin},
+    fleet::Fleet,
     probe,
     proxy::Proxy,
     registry::Registry,
@@ -94,9 +95,12 @@ pub fn run(file: PathBuf, loaded: Loaded) -> Result<(), StartError> {
     let (reload, reloader) = Reload::new(file, loaded, Arc::clone(&registry));
     let tasks = Tasks::new();
     let token = config.admin.token.clone();
-    let admin = Arc::new(Admin { registry: Arc::clone(&registry), reload, tasks: tasks.clone(), token });
+    let fleet = Arc::new(Fleet::new(Arc::clone(&registry), tasks.clone(), control.handle().clone()));
+    let proxy = Proxy::new(Arc::clone(&registry), Arc::clone(&fleet));
+    let admin =
+        Arc::new(Admin { registry: Arc::clone(&registry), fleet, reload, tasks: tasks.clone(), token });
 
-    let mut service = service(Proxy::new(Arc::clone(&registry)), &config);
+    let mut service = service(proxy, &config);
     serving.spawn(async move { service.start_service(Some(sockets), closing, 1).await });
     let stopped = control.block_on(async {
         let mut signals = StopSignals::new().map_err(StartError::system("signal handling"))?;

@@ -35,7 +35,9 @@ impl Gateway {
         let (reload, reloader) = Reload::new(file, loaded, Arc::clone(&registry));
         tasks.spawn("reload", reloader.run(tasks.stop_signal()));
         let token = token.map(|token| Secret::new(token.to_owned()));
-        Self { folder, admin: Arc::new(Admin { registry, reload, tasks, token }) }
+        let fleet =
+            Arc::new(Fleet::new(Arc::clone(&registry), tasks.clone(), tokio::runtime::Handle::current()));
+        Self { folder, admin: Arc::new(Admin { registry, fleet, reload, tasks, token }) }
     }
 
     /// Worker `a` serves version 1 of `digits`; worker `b` cannot be reached.

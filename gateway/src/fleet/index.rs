@@ -3,13 +3,37 @@
 //! A version that a request would reach now is READY; otherwise the worker that is nearest to serving it speaks for
 //! it. A pure look at a snapshot.
 
+use serde::Deserialize;
 use weir_protocol::{
-    Lifecycle,
+    Lifecycle, OipError,
     grpc::{RepositoryIndexResponse, repository_index_response::ModelIndex},
 };
 use weir_routing::{Labels, Pool, Replica};
 
 use crate::registry::Snapshot;
+
+/// Body of `POST /v2/repository/index`: empty, or an object.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct IndexRequest {
+    /// Whether to list only what takes inferences.
+    pub ready: bool,
+}
+
+impl IndexRequest {
+    /// Reads a body; fields beside `ready` are ignored.
+    ///
+    /// # Errors
+    /// `bad-request` when it is neither empty nor an object whose `ready` is a boolean.
+    pub fn parse(body: &[u8]) -> Result<Self, OipError> {
+        if body.trim_ascii().is_empty() {
+            return Ok(Self::default());
+        }
+        let wrong =
+            |_| OipError::bad_request("the body must be empty or {\"ready\": true} or {\"ready\": false}");
+        serde_json::from_slice(body).map_err(wrong)
+    }
+}
 
 /// Every version of every model that clients may ask for, by name and version; with `ready_only` those that take
 /// inferences.
