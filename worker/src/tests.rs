@@ -3,7 +3,10 @@
 #[cfg(feature = "torch")]
 pub(crate) mod archive;
 mod bad_input;
+mod compression;
 mod connections;
+mod control;
+mod datatypes;
 pub(crate) mod fixture;
 mod gateway_contract;
 mod metadata;

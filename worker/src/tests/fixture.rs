@@ -78,7 +78,7 @@ pub(crate) struct Running {
     pub(crate) worker: Arc<Worker>,
     pub(crate) address: SocketAddr,
     tasks: Tasks,
-    _repository: Repository,
+    repository: Repository,
 }
 
 impl Running {
@@ -127,7 +127,12 @@ impl Running {
             server.load().unwrap();
         }
         tasks.spawn("worker", server.run());
-        Self { worker, address, tasks, _repository: repository }
+        Self { worker, address, tasks, repository }
+    }
+
+    /// Where its models are.
+    pub(crate) fn repository(&self) -> &Path {
+        self.repository.path()
     }
 
     pub(crate) async fn get(&self, path: &str) -> Reply {
