@@ -72,6 +72,8 @@ pub struct WorkerLimits {
     pub body_timeout: Duration,
     /// Requests in flight in all; 503 `queue-full` above; default 65,536.
     pub in_flight: usize,
+    /// Requests of one gRPC stream at work at a time; further ones are not read until one is answered; default 32.
+    pub stream_window: usize,
 }
 
 /// `[cpu]`

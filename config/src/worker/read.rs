@@ -64,6 +64,7 @@ fn limits(table: &mut Table<'_>) -> Read<WorkerLimits> {
         json_depth: table.or("json_depth", 32, integer(1..=128)),
         body_timeout: table.or("body_timeout", Duration::from_secs(30), duration(silence)),
         in_flight: table.or("in_flight", 65_536, integer(1..=10_000_000)),
+        stream_window: table.or("stream_window", 32, integer(1..=65_536)),
     };
     if limits.body_total_bytes < limits.body_bytes {
         let key = if table.has("body_total_bytes") { "body_total_bytes" } else { "body_bytes" };

@@ -28,6 +28,7 @@ fn every_problem_is_told_with_its_place_and_what_to_write() {
         ("[limits]\ninflate_factor = 0", "6:18 limits.inflate_factor ~ from 1 to 1100"),
         ("[limits]\njson_depth = 129", "6:14 limits.json_depth ~ from 1 to 128"),
         ("[limits]\nbody_timeout = \"0s\"", "6:16 limits.body_timeout ~ from 1ms to 1h"),
+        ("[limits]\nstream_window = 0", "6:17 limits.stream_window ~ from 1 to 65536"),
         ("[cpu]\nmemory = \"8\"", "6:10 cpu.memory ~ such as \"16 MiB\""),
         ("[cpu]\nintra_op_threads = 0", "6:20 cpu.intra_op_threads ~ from 1 to 1024"),
         ("[gpu]", "5:2 gpu ~ known here: version, worker, gateway, limits, cpu"),
