@@ -4,11 +4,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderValue, header::CONTENT_ENCODING};
+use bytes::Bytes;
 use hyper::body::Body;
 use weir_protocol::{
-    OipError, Reason, Refusal,
-    codec::{self, Encoded},
+    Datatype, InferRequest, InferResponse, OipError, Reason, Refusal,
+    codec::{self, CodecLimits, Encoded, RawInput},
     headers,
     rest::Target,
 };
@@ -16,7 +16,10 @@ use weir_protocol::{
 use super::{
     body, budget,
     calls::{BodyState, Inbound},
-    head, respond,
+    coding::Coding,
+    head,
+    inflate::{self, Bounds},
+    respond,
 };
 use crate::{
     infer::{
@@ -27,8 +30,13 @@ use crate::{
     server::Worker,
 };
 
-/// What a request's head says about its body and its time.
+/// What a request's head says about its body, its answer and its time.
 struct Head {
+    /// How the body is compressed.
+    coding: Option<Coding>,
+    /// How the answer is to be compressed.
+    wished: Option<Coding>,
+    /// Length of the JSON part; 0 = there is none, the body is the only input's data.
     json_len: Option<usize>,
     deadline: Option<Duration>,
 }
@@ -47,7 +55,7 @@ pub(super) async fn answer(
     let result = read_and_run(worker, inbound, &admitted, &head).await;
     admitted.record(worker, result.as_ref().map(|(_, timings)| timings));
     let mut response = match result {
-        Ok((encoded, _)) => respond::answered(encoded),
+        Ok((encoded, _)) => respond::answered(encoded, head.wished),
         Err(rejection) => respond::rejected(&rejection, inbound.trusted),
     };
     respond::served(&mut response, &admitted.served(worker));
@@ -57,7 +65,7 @@ pub(super) async fn answer(
 /// Everything that the head alone tells.
 fn read_head(worker: &Worker, inbound: &Inbound) -> Result<Head, Rejection> {
     let map = &inbound.parts.headers;
-    check_encoding(map)?;
+    let (coding, wished) = (Coding::of_request(map)?, Coding::wished(map));
     if let BodyState::Unread(body) = &inbound.body {
         let promised = body.size_hint().exact();
         body::check_promised(promised, worker.config.limits.body_bytes.as_usize())?;
@@ -69,7 +77,7 @@ fn read_head(worker: &Worker, inbound: &Inbound) -> Result<Head, Rejection> {
     let json_len = head::number(map, headers::INFERENCE_HEADER_CONTENT_LENGTH, expected)?;
     let json_len = json_len.map(|len| usize::try_from(len).unwrap_or(usize::MAX));
     let deadline = admission::deadline(worker, head::time_left(map, inbound.trusted)?);
-    Ok(Head { json_len, deadline })
+    Ok(Head { coding, wished, json_len, deadline })
 }
 
 async fn read_and_run(
@@ -83,30 +91,60 @@ async fn read_and_run(
         return Err(OipError::new(Reason::Internal, "the body was read before").into());
     };
     let mut share = worker.bodies.share();
-    let body = body::read(body, limits.body_bytes.as_usize(), limits.body_timeout, &mut share).await?;
+    let mut body = body::read(body, limits.body_bytes.as_usize(), limits.body_timeout, &mut share).await?;
     inbound.body = BodyState::Read;
+    let received = worker.clock.now();
+    if let Some(coding) = head.coding {
+        let bounds = Bounds { bytes: limits.body_bytes.as_usize(), factor: limits.inflate_factor };
+        // The compressed body gives its bytes back once it is inflated.
+        (body, share) = inflate::inflate(body, coding, bounds, worker.bodies.share()).await?;
+    }
     // Held to the end of this function, for tensors made from JSON, and for as long as anybody has a piece of the body.
     let share = Arc::new(share);
     let body = budget::hold(body, &share);
-    let (json_len, codec_limits) = (head.json_len, worker.codec_limits);
+    let (json_len, codec_limits, spec) = (head.json_len, worker.codec_limits, admitted.lanes.spec());
     let call = Call {
         deadline: head.deadline,
-        received: worker.clock.now(),
+        received,
         clock: worker.clock,
-        text_bytes: json_len.unwrap_or(body.len()),
+        text_bytes: text_bytes(spec, body.len(), json_len),
     };
-    let decode = move |_: &ModelSpec| codec::decode_request(&body, json_len, &codec_limits);
+    let decode = move |spec: &ModelSpec| decode(spec, &body, json_len, &codec_limits);
     let answered = infer::run(&admitted.lanes, call, decode).await?;
-    let text_bytes = answered.text_bytes();
-    answered.write(worker.clock, text_bytes, |response| codec::encode_response(&response)).await
+    let wished = head.wished;
+    let all_bytes = |_| answered.response.outputs.iter().map(|output| output.tensor.data.len()).sum();
+    let text_bytes = wished.map_or_else(|| answered.text_bytes(), all_bytes);
+    answered.write(worker.clock, text_bytes, move |response| encode(&response, wished)).await
 }
 
-fn check_encoding(map: &HeaderMap) -> Result<(), OipError> {
-    match map.get(CONTENT_ENCODING).map(HeaderValue::as_bytes) {
-        None | Some(b"identity" | b"") => Ok(()),
-        Some(_) => Err(OipError::new(
-            Reason::UnsupportedEncoding,
-            "compressed bodies are not supported: send it plain",
-        )),
+/// Bytes of a body that are looked at one by one: JSON, and elements of BYTES, whose lengths stand among them.
+fn text_bytes(spec: &ModelSpec, body: usize, json_len: Option<usize>) -> usize {
+    let has_bytes = spec.inputs.iter().any(|input| input.datatype == Datatype::Bytes);
+    json_len.filter(|_| !has_bytes).unwrap_or(body)
+}
+
+fn decode(
+    spec: &ModelSpec,
+    body: &Bytes,
+    json_len: Option<usize>,
+    limits: &CodecLimits,
+) -> Result<InferRequest, OipError> {
+    if json_len != Some(0) {
+        return codec::decode_request(body, json_len, limits);
     }
+    let [input] = &spec.inputs[..] else {
+        return Err(OipError::bad_request(format!(
+            "a request without JSON (Inference-Header-Content-Length: 0) is for models with one input, this one has {}: \
+             send the JSON part",
+            spec.inputs.len()
+        )));
+    };
+    let (datatype, batched) = (input.datatype, spec.batched);
+    codec::decode_raw(body, &RawInput { name: &input.name, datatype, shape: &input.shape, batched })
+}
+
+fn encode(response: &InferResponse, wished: Option<Coding>) -> Result<Encoded, OipError> {
+    let Encoded { body, json_len } = codec::encode_response(response)?;
+    let body = wished.map_or_else(|| Ok(body.clone()), |coding| coding.compress(&body))?;
+    Ok(Encoded { body, json_len })
 }

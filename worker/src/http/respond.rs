@@ -6,12 +6,13 @@
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
-    header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER},
+    header::{ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, VARY},
 };
 use http_body_util::Full;
 use serde::Serialize;
 use weir_protocol::{OipError, Reason, codec::Encoded, headers};
 
+use super::coding::{self, Coding};
 use crate::infer::Rejection;
 
 /// What a client is told to wait after a 503, in seconds.
@@ -40,13 +41,18 @@ pub(super) fn metrics(text: String) -> Response {
     with_body(StatusCode::OK, "text/plain; version=0.0.4", text.into())
 }
 
-/// 200 with an inference's result.
-pub(super) fn answered(encoded: Encoded) -> Response {
+/// 200 with an inference's result, which is compressed as `coding` says.
+pub(super) fn answered(encoded: Encoded, coding: Option<Coding>) -> Response {
     let kind = if encoded.json_len.is_some() { "application/octet-stream" } else { "application/json" };
     let mut response = with_body(StatusCode::OK, kind, encoded.body);
     if let Some(length) = encoded.json_len {
         let name = HeaderName::from_static(headers::INFERENCE_HEADER_CONTENT_LENGTH);
         response.headers_mut().insert(name, HeaderValue::from(length));
+    }
+    if let Some(coding) = coding {
+        let map = response.headers_mut();
+        map.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
+        map.insert(VARY, HeaderValue::from_static("accept-encoding"));
     }
     response
 }
@@ -60,6 +66,9 @@ pub(super) fn rejected(rejection: &Rejection, trusted: bool) -> Response {
     map.insert(HeaderName::from_static(headers::REASON), HeaderValue::from_static(reason.name()));
     if reason.retry_later() {
         map.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+    }
+    if reason == Reason::UnsupportedEncoding {
+        map.insert(ACCEPT_ENCODING, coding::OFFERED);
     }
     if let Some(refusal) = rejection.refusal.filter(|_| trusted) {
         map.insert(HeaderName::from_static(headers::REFUSED), HeaderValue::from_static(refusal.name()));

@@ -9,9 +9,11 @@ use bytes::Bytes;
 use weir_batching::ShapeKey;
 use weir_config::model::TensorSpec;
 use weir_protocol::{
-    InferRequest, OipError, Tensor,
-    infer::{Parameter, Parameters, RequestedOutput},
+    Datatype, InferRequest, OipError, Tensor,
+    infer::{self, RequestedOutput},
 };
+
+mod parameters;
 
 use super::AnswerForm;
 use crate::model::ModelSpec;
@@ -42,7 +44,7 @@ pub(super) struct Bound {
 /// `bad-request` that names the first thing wrong and what was expected.
 pub(super) fn bind(spec: &ModelSpec, request: InferRequest) -> Result<Bound, OipError> {
     let outputs = outputs(spec, &request)?;
-    let timeout = timeout(&request.parameters)?;
+    let timeout = parameters::read(&request.parameters)?;
     let mut slots = slots(spec, request.inputs)?;
     let rows = rows(spec, &slots)?;
     let mut key = Vec::new();
@@ -70,6 +72,9 @@ fn slots(spec: &ModelSpec, given: Vec<Tensor>) -> Result<Vec<Tensor>, OipError> 
             return Err(bad(format!("input '{}' is given twice", expected.name)));
         }
         check_tensor(spec, expected, &tensor)?;
+        if spec.takes_texts && expected.datatype == Datatype::Bytes {
+            check_texts(&tensor)?;
+        }
         *slot = Some(tensor);
     }
     let missing = spec.inputs.iter().zip(&slots).find(|(_, slot)| slot.is_none());
@@ -91,6 +96,18 @@ fn check_tensor(spec: &ModelSpec, expected: &TensorSpec, given: &Tensor) -> Resu
         return Err(bad(format!("input '{name}' is {datatype} {shape}: {want}")));
     }
     Ok(())
+}
+
+/// Elements of BYTES that become texts of the model's language: it has no others.
+fn check_texts(given: &Tensor) -> Result<(), OipError> {
+    let is_text = |element: &[u8]| std::str::from_utf8(element).is_ok() && !element.contains(&0);
+    match infer::strings(&given.data).position(|element| !is_text(element)) {
+        None => Ok(()),
+        Some(at) => Err(bad(format!(
+            "input '{}', element {at}: expected a text in UTF-8 without NUL, which is what the model takes for BYTES",
+            given.name
+        ))),
+    }
 }
 
 /// The batch dimension, equal over all inputs and within the model's limit.
@@ -138,17 +155,6 @@ fn outputs(spec: &ModelSpec, request: &InferRequest) -> Result<Vec<(usize, bool)
         chosen.push((index, binary.unwrap_or(request.binary_output)));
     }
     Ok(chosen)
-}
-
-fn timeout(parameters: &Parameters) -> Result<Option<Duration>, OipError> {
-    let wrong = || bad("parameter 'timeout': expected a positive whole number of microseconds");
-    match parameters.get("timeout") {
-        None | Some(Parameter::Int(0)) => Ok(None),
-        Some(Parameter::Int(micros)) => {
-            Ok(Some(Duration::from_micros(u64::try_from(*micros).map_err(|_| wrong())?)))
-        }
-        Some(_) => Err(wrong()),
-    }
 }
 
 /// What an input must be, for a message, in the words of the model's metadata: `expected FP32 [-1,3,8]`.

@@ -5,7 +5,7 @@
 
 /// A module whose `forward` has the given signature and body, in the language of TorchScript's own files.
 pub(crate) fn torchscript(arguments: &str, returns: &str, body: &str) -> Vec<u8> {
-    let lines: String = body.lines().map(|line| format!("    {}\n", line.trim())).collect();
+    let lines: String = body.lines().map(|line| format!("    {}\n", line.trim_end())).collect();
     let code = format!(
         "class Model(Module):\n  __parameters__ = []\n  __buffers__ = []\n  \
          def forward(self: __torch__.Model,\n    {arguments}) -> {returns}:\n{lines}"

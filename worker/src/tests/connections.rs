@@ -79,15 +79,6 @@ async fn a_body_that_stops_coming_is_answered_with_408() {
 }
 
 #[tokio::test]
-async fn compressed_bodies_are_refused_with_415() {
-    let running = Running::start(Repository::echo()).await;
-    let request = |encoding| Request::post("/v2/models/echo/infer").header("content-encoding", encoding);
-    let reply = running.send(request("gzip"), ECHO_ROW).await;
-    assert_eq!((reply.status, reply.header("weir-reason")), (415, "unsupported-encoding"));
-    assert_eq!(running.send(request("identity"), ECHO_ROW).await.status, 200);
-}
-
-#[tokio::test]
 async fn a_large_json_body_in_many_pieces_is_read_whole() {
     let running = Running::start(Repository::echo()).await;
     let padded = format!("{}{ECHO_ROW}", " ".repeat(3 << 20));

@@ -1,7 +1,10 @@
 //! A property over every request: what passes is in the model's order and fits it. The messages are tested end to end
 //! in `tests::bad_input`.
 
-use weir_protocol::{Datatype, Version};
+use weir_protocol::{
+    Datatype, Version,
+    infer::{Parameter, Parameters},
+};
 
 use super::*;
 
