@@ -54,6 +54,12 @@ impl Lease {
         self.replica.version
     }
 
+    /// Whether the worker itself calls the model by that version.
+    #[must_use]
+    pub fn versioned(&self) -> bool {
+        self.replica.versioned
+    }
+
     /// Records that the request was handed to a connection: a drain need not wait for it to be sent any more.
     /// Calling it again changes nothing.
     pub fn mark_sent(&mut self) {

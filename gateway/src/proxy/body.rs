@@ -6,7 +6,7 @@
 //! through the buffer, and [`Body::splice`] puts our copy in front of it (docs/adr/0001-body-replay.md).
 
 use std::{
-    future::{Future as _, poll_fn},
+    future::poll_fn,
     pin::pin,
     sync::{
         Arc,
@@ -21,7 +21,7 @@ use pingora::{Error, ErrorType, proxy::Session};
 use tokio::time::timeout;
 
 /// Size of pingora's retry buffer in bytes (`BODY_BUF_LIMIT` in pingora-core 0.9.1).
-const RETRY_BUFFER_BYTES: u64 = 64 * 1024;
+pub(super) const RETRY_BUFFER_BYTES: u64 = 64 * 1024;
 /// Most bytes that one read of an HTTP/2 body yields: the default maximum frame size.
 const H2_READ_BYTES: u64 = 16 * 1024;
 
@@ -55,19 +55,33 @@ impl Drop for HoldShare {
 /// A request's body as the proxy knows it.
 #[derive(Debug)]
 pub(super) enum Body {
-    /// Not read to its end: passes through. What was read so far can be replayed while it fits pingora's buffer.
+    /// Passes through. What was read so far can be replayed while it fits pingora's buffer.
     Streaming,
     /// Read to its end, all of it in pingora's buffer, which replays it by itself.
     Buffered,
-    /// Read to its end; pingora's buffer has only the tail.
-    Held {
-        /// The whole body.
-        bytes: Bytes,
-        /// Whether this attempt was given it.
-        given: bool,
-        /// Its share of the budget.
-        _share: HoldShare,
-    },
+    /// Begins with bytes of which pingora's buffer has the first or last part only; what follows them passes through.
+    Held(Held),
+}
+
+/// The beginning of a body, or all of it, as every attempt is given it.
+#[derive(Debug)]
+pub(super) struct Held {
+    opening: Opening,
+    /// What this attempt is given instead, when its worker knows the model by another name.
+    instead: Option<Bytes>,
+    /// Whether this attempt was given it.
+    given: bool,
+    /// Its share of the budget.
+    _share: Option<HoldShare>,
+}
+
+/// Bytes that were read before a worker was chosen.
+#[derive(Debug)]
+pub(super) struct Opening {
+    /// All of them.
+    pub(super) bytes: Bytes,
+    /// How many of them pingora's buffer has as well: they come first in what it hands over.
+    pub(super) buffered: usize,
 }
 
 /// Why a body could not be read ahead.
@@ -129,38 +143,59 @@ impl Body {
                 None => peek(session).await,
             }
         };
-        let mut reading = pin!(reading);
-        // A small body came with its header as a rule: it needs no timer.
-        match poll_fn(|cx| Poll::Ready(reading.as_mut().poll(cx))).await {
-            Poll::Ready(body) => body,
-            Poll::Pending => timeout(limits.within, reading).await.map_err(|_| BodyError::TooSlow)?,
+        in_time(limits.within, reading).await?
+    }
+
+    /// A body that begins with these bytes.
+    pub(super) fn held(opening: Opening, share: Option<HoldShare>) -> Self {
+        Self::Held(Held { opening, instead: None, given: false, _share: share })
+    }
+
+    /// What is known of its beginning before it is sent; empty when nothing was read, or pingora alone has it.
+    pub(super) fn opening(&self) -> Bytes {
+        match self {
+            Self::Held(held) => held.opening.bytes.clone(),
+            Self::Streaming | Self::Buffered => Bytes::new(),
         }
     }
 
-    /// Whether another attempt can be given the same bytes.
+    /// Whether another attempt can be given the same bytes. What is held can; what passed through after it can while
+    /// pingora's buffer has it.
     pub(super) fn replayable(&self, session: &Session) -> bool {
         match self {
-            Self::Streaming => !session.as_downstream().retry_buffer_truncated(),
-            Self::Buffered | Self::Held { .. } => true,
+            Self::Buffered => true,
+            Self::Streaming | Self::Held(_) => !session.as_downstream().retry_buffer_truncated(),
         }
     }
 
-    /// A new attempt begins: it is given the body from its start.
-    pub(super) fn rewind(&mut self) {
-        if let Self::Held { given, .. } = self {
-            *given = false;
+    /// A new attempt begins: it is given the body from its start, or what stands `instead` of the opening.
+    pub(super) fn rewind(&mut self, instead: Option<Bytes>) {
+        if let Self::Held(held) = self {
+            held.given = false;
+            held.instead = instead;
         }
     }
 
-    /// Turns what pingora is about to send into what the worker must get: on an attempt's first call the tail that
-    /// comes from pingora's buffer is replaced by the whole body.
+    /// Turns what pingora is about to send into what the worker must get: on an attempt's first call, what comes from
+    /// pingora's buffer of the opening is replaced by all of it.
     pub(super) fn splice(&mut self, chunk: &mut Option<Bytes>) {
-        if let Self::Held { bytes, given, .. } = self
-            && !*given
-        {
-            *given = true;
-            *chunk = Some(bytes.clone());
+        let Self::Held(held) = self else { return };
+        if held.given {
+            return;
         }
+        held.given = true;
+        let opening = held.instead.as_ref().unwrap_or(&held.opening.bytes);
+        let after = chunk.as_ref().and_then(|chunk| chunk.get(held.opening.buffered..)).unwrap_or_default();
+        *chunk = Some(if after.is_empty() { opening.clone() } else { [opening, after].concat().into() });
+    }
+}
+
+/// Runs what reads from a client within a time limit. A small body came with its header as a rule: it needs no timer.
+pub(super) async fn in_time<F: Future>(within: Duration, reading: F) -> Result<F::Output, BodyError> {
+    let mut reading = pin!(reading);
+    match poll_fn(|cx| Poll::Ready(reading.as_mut().poll(cx))).await {
+        Poll::Ready(read) => Ok(read),
+        Poll::Pending => timeout(within, reading).await.map_err(|_| BodyError::TooSlow),
     }
 }
 
@@ -194,7 +229,8 @@ async fn hold(session: &mut Session, length: u64, share: HoldShare) -> Result<Bo
     let rest = length.saturating_sub(copy.len() as u64);
     let mut copy = Some(copy);
     read(session, rest, &mut copy).await?;
-    Ok(Body::Held { bytes: copy.unwrap_or_default().freeze(), given: false, _share: share })
+    let buffered = usize::try_from(rest).unwrap_or(usize::MAX);
+    Ok(Body::held(Opening { bytes: copy.unwrap_or_default().freeze(), buffered }, Some(share)))
 }
 
 /// Reads what surely fits pingora's buffer of a body without a length: a small one is then complete before a

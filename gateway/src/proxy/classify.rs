@@ -1,42 +1,17 @@
-//! Decides whether a request is well formed and what it asks for, from its header alone.
+//! Decides from its header alone whether a request is well formed, how long it may take and how it is called in logs.
 //!
-//! Only the protocol's methods and paths pass; everything that two parsers could read differently is refused.
-//! Names are resolved here: a route's conditions first, then what the fleet knows.
+//! Everything that two parsers could read differently is refused. Knows no model: names are resolved in
+//! [`super::names`]. Called by [`super::local`] and [`super::grpc`] before anything else is done.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use http::{HeaderMap, Version as HttpVersion, header};
 use pingora::{http::RequestHeader, proxy::Session};
 use weir_config::gateway::Limits;
-use weir_protocol::{
-    ModelName, OipError, Reason, Version, headers,
-    rest::{RestCall, Target},
-};
-use weir_routing::{Exclusions, Labels, Policy, Unresolved};
-
-use crate::registry::Snapshot;
+use weir_protocol::{OipError, Reason, grpc::timeout, headers};
 
 /// Most bytes of a client's request id; a longer one is replaced.
 const MAX_REQUEST_ID_BYTES: usize = 128;
-
-/// What a request asks of the fleet, every name resolved.
-#[derive(Debug)]
-pub(super) struct Asked {
-    /// The call, with names as the client wrote them.
-    pub(super) call: RestCall,
-    /// The model that answers.
-    pub(super) model: ModelName,
-    /// Its version.
-    pub(super) version: Version,
-    /// Whether client or route named the version; else it is the directory's choice.
-    pub(super) version_named: bool,
-    /// How a replica is picked.
-    pub(super) policy: Policy,
-    /// Labels that the worker must carry.
-    pub(super) labels: Arc<Labels>,
-    /// The route that matched, for the access log.
-    pub(super) route: Option<String>,
-}
 
 /// Refuses a request whose length can be read in two ways, or whose header is too large.
 ///
@@ -139,8 +114,19 @@ pub(super) fn request_id(fields: &HeaderMap) -> String {
     }
 }
 
-/// The client's own time limit (`x-timeout-ms`).
+/// The client's own time limit: the smaller of `x-timeout-ms` and `grpc-timeout`.
 pub(super) fn client_timeout(fields: &HeaderMap) -> Result<Option<Duration>, OipError> {
+    let limits = [x_timeout(fields)?, grpc_timeout(fields)?];
+    Ok(limits.into_iter().flatten().min())
+}
+
+fn grpc_timeout(fields: &HeaderMap) -> Result<Option<Duration>, OipError> {
+    let Some(value) = fields.get(timeout::HEADER) else { return Ok(None) };
+    // What is no text is no timeout either.
+    timeout::parse(value.to_str().unwrap_or_default()).map(Some)
+}
+
+fn x_timeout(fields: &HeaderMap) -> Result<Option<Duration>, OipError> {
     let Some(value) = fields.get(headers::CLIENT_TIMEOUT_MS) else { return Ok(None) };
     let millis = value.to_str().ok().and_then(|text| text.parse().ok()).filter(|ms| *ms > 0);
     let millis = millis.ok_or_else(|| {
@@ -150,82 +136,6 @@ pub(super) fn client_timeout(fields: &HeaderMap) -> Result<Option<Duration>, Oip
         ))
     })?;
     Ok(Some(Duration::from_millis(millis)))
-}
-
-/// Finds the model version that a call means: the first matching route's wishes, else the name as it stands.
-pub(super) fn resolve(
-    snapshot: &Snapshot,
-    request: &RequestHeader,
-    call: RestCall,
-) -> Result<Asked, OipError> {
-    let Some(Target { model, version }) = call.target() else {
-        return Err(OipError::new(Reason::Internal, "a call without a model has nothing to resolve"));
-    };
-    let field = |name: &str| request.headers.get(name).and_then(|value| value.to_str().ok());
-    let rule = snapshot.routes.find(model, host(request), field);
-    let labels = rule.map(|rule| rule.labels.clone()).unwrap_or_default();
-    let wanted_model = rule.and_then(|rule| rule.to_model.as_ref()).unwrap_or(model);
-    let version = version.as_ref().and_then(weir_protocol::VersionRef::number);
-    let wanted_version = rule.and_then(|rule| rule.to_version).or(version);
-    let (known, pool) = snapshot
-        .directory
-        .resolve(wanted_model, wanted_version, &labels)
-        .map_err(|unresolved| unresolved_error(wanted_model, wanted_version, &unresolved))?;
-    let policy = rule.and_then(|rule| rule.policy).unwrap_or(known.policy);
-    let logged = rule.filter(|_| snapshot.config.gateway.access_log);
-    let route = logged.map(|rule| rule.name.clone());
-    let (model, version) = (pool.model.clone(), pool.version);
-    Ok(Asked { model, version, version_named: wanted_version.is_some(), policy, labels, route, call })
-}
-
-/// The host a client asked for: `Host`, or `:authority` on HTTP/2, without its port.
-fn host(request: &RequestHeader) -> Option<&str> {
-    let field = request.headers.get(header::HOST).and_then(|value| value.to_str().ok());
-    let text = field.or_else(|| request.uri.authority().map(http::uri::Authority::as_str))?;
-    if text.starts_with('[') {
-        return text.split_inclusive(']').next();
-    }
-    text.split(':').next()
-}
-
-fn unresolved_error(model: &ModelName, version: Option<Version>, unresolved: &Unresolved) -> OipError {
-    match unresolved {
-        Unresolved::Starting => OipError::new(
-            Reason::Starting,
-            format!(
-                "model '{model}' is not known yet: some workers have not reported; try again in a moment"
-            ),
-        ),
-        Unresolved::UnknownModel => OipError::new(
-            Reason::ModelNotFound,
-            format!(
-                "no worker has a model '{model}': check the name against GET /v1/models of the admin API"
-            ),
-        ),
-        Unresolved::UnknownVersion { known } => {
-            let known: Vec<_> = known.iter().map(ToString::to_string).collect();
-            let asked = version.map(|v| v.to_string()).unwrap_or_default();
-            OipError::new(
-                Reason::VersionNotFound,
-                format!("model '{model}' has no version {asked}: known versions are {}", known.join(", ")),
-            )
-        }
-        Unresolved::NotReady => not_ready(model),
-    }
-}
-
-/// What to answer when a model is known and nothing can take the request.
-pub(super) fn not_ready(model: &ModelName) -> OipError {
-    not_ready_because(model, &Exclusions::default())
-}
-
-/// The same, with how many workers were left out for which reason.
-pub(super) fn not_ready_because(model: &ModelName, excluded: &Exclusions) -> OipError {
-    let reasons: Vec<_> =
-        excluded.iter().map(|(reason, count)| format!("{count} {}", reason.name())).collect();
-    let why = if reasons.is_empty() { String::new() } else { format!(" (workers: {})", reasons.join(", ")) };
-    let message = format!("model '{model}' is known, but no worker can serve it now{why}; try again later");
-    OipError::new(Reason::NotReady, message)
 }
 
 #[cfg(test)]

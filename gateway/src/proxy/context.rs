@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use weir_protocol::{OipError, Reason, WorkerId};
 use weir_routing::{Lease, Permit};
 
-use super::{body::Body, classify::Asked};
+use super::{body::Body, grpc::Exchange, names::Asked};
 use crate::registry::{OpenRequest, Snapshot};
 
 /// State of one request. Created when its header arrives, dropped after `logging`.
@@ -23,6 +23,8 @@ pub struct Context {
     /// The configuration and fleet as one attempt sees them. Taken when the request came, and anew after an attempt
     /// failed: a worker that was away then may be back, and the one that failed may be gone.
     pub(super) snapshot: Arc<Snapshot>,
+    /// What belongs to gRPC alone.
+    pub(super) grpc: Exchange,
     /// What it asks for, once understood.
     pub(super) asked: Option<Asked>,
     /// Its body, as far as it was read ahead.
@@ -63,21 +65,31 @@ pub(super) struct Attempts {
 /// A point in time and who set it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Deadline {
-    /// The point in time.
-    pub(super) at: Instant,
+    /// The point in time; `None` for streams whose client named none.
+    pub(super) at: Option<Instant>,
     /// Whether the client asked for it (else it is the configured time limit).
     pub(super) from_client: bool,
 }
 
 impl Deadline {
-    /// Time left, zero when passed.
+    /// Time left, zero when passed; the longest duration there is without a deadline.
     pub(super) fn left(&self) -> Duration {
         self.left_at(Instant::now())
     }
 
     /// Time left at `now`, zero when passed.
     pub(super) fn left_at(&self, now: Instant) -> Duration {
-        self.at.saturating_duration_since(now)
+        self.at.map_or(Duration::MAX, |at| at.saturating_duration_since(now))
+    }
+
+    /// Whether it is over.
+    pub(super) fn passed(&self) -> bool {
+        self.left().is_zero()
+    }
+
+    /// The deadline of a stream that arrived then: the client's own, or none.
+    pub(super) fn of_stream(arrived: Instant, asked: Option<Duration>) -> Self {
+        Self { at: asked.and_then(|limit| arrived.checked_add(limit)), from_client: true }
     }
 
     /// What to answer when it has passed.
@@ -97,12 +109,13 @@ impl Context {
     /// A fresh context over the given view of the fleet.
     pub(super) fn new(snapshot: Arc<Snapshot>, open: OpenRequest) -> Self {
         let arrived = Instant::now();
-        let deadline = Deadline { at: arrived + snapshot.config.timeouts.request, from_client: false };
+        let deadline = Deadline { at: Some(arrived + snapshot.config.timeouts.request), from_client: false };
         Self {
             arrived,
             request_id: String::new(),
             deadline,
             snapshot,
+            grpc: Exchange::default(),
             asked: None,
             body: Body::Streaming,
             permit: None,
@@ -121,11 +134,16 @@ impl Context {
         }
     }
 
-    /// Gives back the lease, the permit and the held body.
-    pub(super) fn release(&mut self) {
+    /// Gives back the lease and the permit: the worker is done with the request.
+    pub(super) fn release_worker(&mut self) {
         self.attempts.current = None;
         self.attempts.next = None;
         self.permit = None;
+    }
+
+    /// Gives back the lease, the permit and the held body.
+    pub(super) fn release(&mut self) {
+        self.release_worker();
         self.body = Body::Streaming;
     }
 }

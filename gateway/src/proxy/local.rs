@@ -6,16 +6,29 @@ use pingora::{Error, ErrorSource, ErrorType, Result, proxy::Session};
 use serde::Serialize;
 use weir_config::gateway::Timeouts;
 use weir_protocol::{ModelName, OipError, Reason, openapi, rest::RestCall};
+use weir_routing::Permit;
 
 use super::{
     Proxy,
     body::{Body, BodyError, HoldLimits},
-    classify::{self, Asked},
+    classify,
     context::{Context, Deadline},
+    grpc,
+    names::{self, Asked, Call, Names},
     overloaded, peer,
     respond::{self, Answer},
 };
 use crate::registry::Snapshot;
+
+/// How a request goes on.
+pub(super) enum Step {
+    /// To the worker that was chosen.
+    Forward,
+    /// With the gateway's own answer.
+    Answer(Answer),
+    /// Not at all: it was answered already.
+    Answered,
+}
 
 /// Why a request goes no further.
 pub(super) enum Stop {
@@ -30,6 +43,15 @@ pub(super) enum Stop {
 impl From<OipError> for Stop {
     fn from(error: OipError) -> Self {
         Self::Refuse(error)
+    }
+}
+
+impl From<BodyError> for Stop {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::TooSlow => Self::Close(too_slow()),
+            BodyError::Gone(error) => Self::Gone(error),
+        }
     }
 }
 
@@ -50,40 +72,65 @@ struct ModelReady<'a> {
 }
 
 impl Proxy {
-    /// Takes a request up to its first chosen worker (`None`), or to the gateway's own answer.
-    pub(super) async fn prepare(
+    /// Takes a request up to its first chosen worker, or to the gateway's own answer.
+    pub(super) async fn prepare(&self, session: &mut Session, ctx: &mut Context) -> Result<Step, Stop> {
+        let snapshot = ctx.snapshot.clone();
+        let request = session.req_header();
+        ctx.request_id = classify::request_id(&request.headers);
+        ctx.grpc.spoken = grpc::spoken(request)?;
+        Self::limit_idle(session, &snapshot.config.timeouts);
+        classify::check_framing(session, &snapshot.config.limits).map_err(Stop::Close)?;
+        let asked = classify::client_timeout(&session.req_header().headers)?;
+        if let Some(timeout) = asked.filter(|timeout| *timeout < ctx.deadline.left()) {
+            ctx.deadline = Deadline { at: Some(ctx.arrived + timeout), from_client: true };
+        }
+        if ctx.grpc.spoken {
+            self.prepare_grpc(session, ctx, &snapshot).await
+        } else {
+            self.prepare_rest(session, ctx, &snapshot).await
+        }
+    }
+
+    async fn prepare_rest(
         &self,
         session: &mut Session,
         ctx: &mut Context,
-    ) -> Result<Option<Answer>, Stop> {
-        let snapshot = ctx.snapshot.clone();
-        let limits = &snapshot.config.limits;
+        snapshot: &Snapshot,
+    ) -> Result<Step, Stop> {
         let request = session.req_header();
-        ctx.request_id = classify::request_id(&request.headers);
-        Self::limit_idle(session, &snapshot.config.timeouts);
-        let request = session.req_header();
-        classify::check_framing(session, limits).map_err(Stop::Close)?;
-        if let Some(timeout) =
-            classify::client_timeout(&request.headers)?.filter(|t| *t < ctx.deadline.left())
-        {
-            ctx.deadline = Deadline { at: ctx.arrived + timeout, from_client: true };
-        }
-        let path = request.uri.path();
-        let call = RestCall::parse(request.method.as_str(), path)?;
+        let call = RestCall::parse(request.method.as_str(), request.uri.path())?;
         if let Some(answer) = self.own_answer(&call)? {
-            return Ok(Some(answer));
+            return Ok(Step::Answer(answer));
         }
-        let length = classify::body_length(&request.headers, limits)?;
-        let asked = classify::resolve(&snapshot, request, call)?;
-        if let RestCall::ModelReady(target) = &asked.call {
-            return model_ready(&snapshot, &asked, &target.model).map(Some).map_err(Stop::Refuse);
+        let length = classify::body_length(&request.headers, &snapshot.config.limits)?;
+        let names = match call.target() {
+            Some(target) => Names::in_path(target, &request.headers)?,
+            None => {
+                self.hold_body(session, ctx, length).await?;
+                return Err(OipError::new(Reason::Unsupported, "not offered yet").into());
+            }
+        };
+        let asked = names::resolve(snapshot, request, names, Call::Rest(call))?;
+        if let Call::Rest(RestCall::ModelReady(target)) = &asked.call {
+            return model_ready(snapshot, &asked, &target.model).map(Step::Answer).map_err(Stop::Refuse);
         }
         ctx.asked = Some(asked);
         self.hold_body(session, ctx, length).await?;
-        let permit = self.registry.admission().admit();
-        ctx.permit = Some(permit.ok_or_else(|| overloaded(limits.in_flight))?);
+        self.admit(ctx)?;
+        Ok(Step::Forward)
+    }
+
+    /// Takes the request's place among those in flight and chooses its first worker. Comes after everything that a slow
+    /// client could draw out.
+    pub(super) fn admit(&self, ctx: &mut Context) -> Result<(), OipError> {
+        ctx.permit = Some(self.permit(&ctx.snapshot)?);
         ctx.attempts.next = Some(peer::choose(ctx)?);
-        Ok(None)
+        Ok(())
+    }
+
+    /// A place among the requests in flight.
+    pub(super) fn permit(&self, snapshot: &Snapshot) -> Result<Permit, OipError> {
+        self.registry.admission().admit().ok_or_else(|| overloaded(snapshot.config.limits.in_flight))
     }
 
     /// Bounds how long the client may be silent in its body, and idle before its next request. A connection that the
@@ -111,7 +158,12 @@ impl Proxy {
                 Reason::PathNotFound,
                 "no such path: load reports are between workers and gateways; see the admin API",
             )),
-            RestCall::ModelMetadata(_) | RestCall::ModelReady(_) | RestCall::Infer(_) => Ok(None),
+            RestCall::ModelMetadata(_)
+            | RestCall::ModelReady(_)
+            | RestCall::ModelConfig(_)
+            | RestCall::Infer(_)
+            | RestCall::Generate(..)
+            | RestCall::NamedInBody(_) => Ok(None),
             _ => Err(OipError::new(Reason::Unsupported, "not offered yet")),
         }
     }
@@ -133,37 +185,40 @@ impl Proxy {
             total: config.limits.replay_total_bytes.0,
             within: config.timeouts.body.min(ctx.deadline.left()),
         };
-        ctx.body =
-            Body::read_ahead(session, length, &self.held, &limits).await.map_err(|error| match error {
-                BodyError::TooSlow => Stop::Close(too_slow()),
-                BodyError::Gone(error) => Stop::Gone(error),
-            })?;
+        ctx.body = Body::read_ahead(session, length, &self.held, &limits).await?;
         Ok(())
     }
 }
 
-/// Ready = a worker could be sent a request for it now.
 fn model_ready(snapshot: &Snapshot, asked: &Asked, name: &ModelName) -> Result<Answer, OipError> {
-    let pool = snapshot.directory.resolve(&asked.model, Some(asked.version), &asked.labels);
-    match pool {
-        Ok((_, pool)) if pool.eligible(&asked.labels) > 0 => {
-            Ok(Answer::json(&ModelReady { name, ready: true }))
-        }
-        _ => Err(classify::not_ready(name)),
+    if serves(snapshot, asked) {
+        return Ok(Answer::json(&ModelReady { name, ready: true }));
     }
+    Err(names::not_ready(name))
 }
 
-/// Watches over a body that passes through: ends the request when it is above the limit, or still coming when the
-/// time for the whole request is over.
+/// Whether a worker could be sent a request for it now.
+pub(super) fn serves(snapshot: &Snapshot, asked: &Asked) -> bool {
+    let pool = snapshot.directory.resolve(&asked.model, Some(asked.version), &asked.labels);
+    pool.is_ok_and(|(_, pool)| pool.eligible(&asked.labels) > 0)
+}
+
+/// Watches over a body that passes through: ends the request when it (over gRPC, one of its messages) is above the
+/// limit, or still coming when the time for the whole request is over.
 pub(super) fn watch_body(ctx: &mut Context, chunk: Option<&Bytes>, end: bool) -> Result<()> {
     ctx.body_sent += chunk.map_or(0, |chunk| chunk.len() as u64);
     let limits = &ctx.snapshot.config.limits;
-    if ctx.body_sent > limits.body_bytes.0 {
+    let within = if ctx.grpc.spoken {
+        ctx.grpc.meter.within(chunk, limits.body_bytes.0)
+    } else {
+        ctx.body_sent <= limits.body_bytes.0
+    };
+    if !within {
         ctx.failure = Some(classify::too_large(limits));
         return Error::e_explain(ErrorType::InternalError, "the body is above limits.body_bytes");
     }
-    if !end && ctx.deadline.left().is_zero() {
-        ctx.failure = Some(too_slow());
+    if !end && ctx.deadline.passed() {
+        ctx.failure = Some(if ctx.grpc.is_stream() { ctx.deadline.missed() } else { too_slow() });
         return Error::e_explain(ErrorType::InternalError, "the deadline passed within the body");
     }
     Ok(())
@@ -171,7 +226,7 @@ pub(super) fn watch_body(ctx: &mut Context, chunk: Option<&Bytes>, end: bool) ->
 
 /// Breaks off an answer that is still coming when the time for the whole request is over.
 pub(super) fn watch_answer(ctx: &mut Context, end: bool) -> Result<()> {
-    if end || !ctx.deadline.left().is_zero() {
+    if end || !ctx.deadline.passed() {
         return Ok(());
     }
     ctx.failure = Some(ctx.deadline.missed());
@@ -182,9 +237,10 @@ pub(super) fn watch_answer(ctx: &mut Context, end: bool) -> Result<()> {
 pub(super) fn downstream_failure(error: &Error) -> Option<OipError> {
     match (error.esource(), error.etype()) {
         (ErrorSource::Downstream, ErrorType::ReadTimedout) => Some(too_slow()),
+        // H2Error: the client has given up its stream.
         (
             ErrorSource::Downstream,
-            ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed,
+            ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed | ErrorType::H2Error,
         ) => None,
         (ErrorSource::Downstream, _) => Some(OipError::bad_request("the request breaks the HTTP protocol")),
         _ => Some(OipError::new(Reason::Internal, "the gateway failed; its log says more")),

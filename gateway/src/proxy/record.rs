@@ -11,7 +11,7 @@ const CLIENT_GONE: u16 = 499;
 /// Records how a request ended.
 pub(super) fn request(telemetry: &Telemetry, session: &Session, error: Option<&Error>, ctx: &Context) {
     let written = session.response_written().filter(|_| respond::begun(session));
-    let written = written.map(|response| response.status.as_u16());
+    let written = written.map(|response| ctx.grpc.http_status().unwrap_or(response.status.as_u16()));
     let gone = error.is_some_and(|e| *e.esource() == ErrorSource::Downstream) && !ctx.answered_here;
     let record = RequestRecord {
         model: ctx.asked.as_ref().map(|asked| &asked.model),

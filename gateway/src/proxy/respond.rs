@@ -5,12 +5,16 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, header};
+use http::{HeaderMap, Method, header};
 use pingora::{Error, Result, http::ResponseHeader, proxy::Session};
 use tokio::time::timeout;
 use weir_protocol::{OipError, Reason, headers, metadata::ServerMetadata, rest::RestCall};
 
-use super::{context::Context, peer::is_internal};
+use super::{
+    context::Context,
+    grpc::{self, frame::framed},
+    peer::is_internal,
+};
 
 /// Fields that concern one connection only; `Connection` itself and framing are pingora's.
 const HOP_BY_HOP: [&str; 5] = ["keep-alive", "proxy-authenticate", "proxy-connection", "trailer", "upgrade"];
@@ -40,6 +44,11 @@ impl Answer {
     /// 200 with JSON that is text already.
     pub(super) fn document(json: &'static str) -> Self {
         Self { status: 200, body: Bytes::from_static(json.as_bytes()), error: None, close: false }
+    }
+
+    /// The one message of a gRPC call.
+    pub(super) fn message(message: &impl prost::Message) -> Self {
+        Self { status: 200, body: framed(message), error: None, close: false }
     }
 
     /// An error; the connection stays usable.
@@ -79,6 +88,12 @@ pub(super) async fn go_on(session: &mut Session) -> Result<()> {
 /// Writes an answer; the connection survives it unless the answer says otherwise.
 pub(super) async fn answer(session: &mut Session, ctx: &mut Context, answer: Answer) -> Result<()> {
     ctx.answered_here = true;
+    if ctx.grpc.spoken {
+        return match answer.error {
+            Some(error) => grpc::answer::refuse(session, ctx, error),
+            None => grpc::answer::unary(session, ctx, answer.body).await,
+        };
+    }
     let mut head = ResponseHeader::build(answer.status, Some(6))?;
     head.insert_header(header::CONTENT_TYPE, "application/json")?;
     head.insert_header(header::CONTENT_LENGTH, answer.body.len())?;
@@ -109,8 +124,11 @@ pub(super) async fn answer(session: &mut Session, ctx: &mut Context, answer: Ans
 
 /// Throws away what a client still sends after it was answered, within bounds; a client that sends on is cut off.
 /// Called after leases and permits were given back.
-pub(super) async fn drain(session: &mut Session) {
-    if session.is_body_done() {
+///
+/// Not for gRPC streams: their clients may keep them open for as long as they like, and HTTP/2 tells a client to stop
+/// sending without harm to its answer.
+pub(super) async fn drain(session: &mut Session, ctx: &Context) {
+    if session.is_body_done() || ctx.grpc.is_stream() {
         return;
     }
     let draining = async {
@@ -128,11 +146,23 @@ pub(super) async fn drain(session: &mut Session) {
     }
 }
 
+/// Takes out of a gRPC answer's trailers what is internal.
+pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
+    let names: Vec<_> = trailers.keys().filter(|name| hidden(name.as_str())).cloned().collect();
+    for name in names {
+        trailers.remove(&name);
+    }
+}
+
+/// Whether a header of a worker's is not for clients to see.
+fn hidden(name: &str) -> bool {
+    is_internal(name) && !headers::CLIENT_VISIBLE.contains(&name)
+}
+
 /// Takes out of an answer what concerns the hop to the worker only, and its internal headers, except those that
 /// clients may see.
 pub(super) fn clean(response: &mut ResponseHeader) {
-    let internal = |name: &str| is_internal(name) && !headers::CLIENT_VISIBLE.contains(&name);
-    let stays_here = |name: &str| internal(name) || HOP_BY_HOP.contains(&name);
+    let stays_here = |name: &str| hidden(name) || HOP_BY_HOP.contains(&name);
     // Few answers carry any; the names are copied because removing borrows the header.
     let names: Vec<_> = response.headers.keys().filter(|name| stays_here(name.as_str())).cloned().collect();
     for name in names {

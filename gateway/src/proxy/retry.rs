@@ -7,11 +7,14 @@
 use pingora::{Error, ErrorSource, ErrorType, Result, http::ResponseHeader, proxy::Session};
 use weir_protocol::{OipError, Reason, Refusal, WorkerId, headers};
 
-use super::{context::Context, peer, respond};
+use super::{context::Context, grpc, peer, respond};
 use crate::telemetry::AttemptOutcome;
 
 /// The error type under which a refusal travels through pingora.
 const REFUSED: ErrorType = ErrorType::Custom("refused by the worker");
+
+/// The error type of an answer that is none.
+const NO_ANSWER: ErrorType = ErrorType::Custom("not an answer to this request");
 
 /// The worker's reason not to start the request, if its answer is a refusal.
 pub(super) fn refusal(response: &ResponseHeader) -> Option<Refusal> {
@@ -19,12 +22,12 @@ pub(super) fn refusal(response: &ResponseHeader) -> Option<Refusal> {
     value.to_str().ok().and_then(Refusal::from_name)
 }
 
-/// Refuses an answer that no request of ours asks for: the connection would stop being HTTP.
-pub(super) fn check_status(response: &ResponseHeader) -> Result<()> {
-    if response.status != http::StatusCode::SWITCHING_PROTOCOLS {
-        return Ok(());
-    }
-    Err(Error::new_up(ErrorType::InvalidHTTPHeader))
+/// Refuses an answer that no request of ours asks for: the connection would stop being HTTP, or a gRPC call came to
+/// something that is no gRPC server.
+pub(super) fn check_answer(response: &ResponseHeader, ctx: &Context) -> Result<()> {
+    let wrong = response.status == http::StatusCode::SWITCHING_PROTOCOLS
+        || ctx.grpc.spoken && !grpc::is_answer(response);
+    if wrong { Err(Error::new_up(NO_ANSWER)) } else { Ok(()) }
 }
 
 /// A worker refused. Answers the error that makes pingora begin another attempt, or `None` when the refusal is to be
@@ -45,10 +48,12 @@ pub(super) fn after_connect_failure(
     ctx: &mut Context,
     mut error: Box<Error>,
 ) -> Box<Error> {
-    let late = ctx.deadline.left().is_zero();
-    let ours = !late && !blames_worker(&error, ctx);
-    end_attempt(ctx);
-    let again = !ours && next_attempt(session, ctx);
+    let late = ctx.deadline.passed();
+    // A connection that stood may have gone the moment it was used: nothing was sent, so any worker will do.
+    let stale = matches!(error.etype(), ErrorType::H2Error);
+    let ours = !late && !stale && !blames_worker(&error, ctx);
+    let worker = end_attempt(ctx);
+    let again = !ours && (next_attempt(session, ctx) || stale && same_again(session, ctx, worker));
     if !again {
         ctx.failure = Some(match (late, ours) {
             (true, _) => ctx.deadline.missed(),
@@ -82,8 +87,13 @@ pub(super) fn after_break(
     }
     let timed_out = matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout);
     let worker = end_attempt(ctx);
-    if timed_out && ctx.deadline.left().is_zero() {
+    if timed_out && ctx.deadline.passed() {
         ctx.failure = Some(ctx.deadline.missed());
+        return error;
+    }
+    if timed_out && ctx.grpc.is_stream() {
+        let message = "the worker was silent for too long (timeouts.stream_idle); open the stream again";
+        ctx.failure = Some(OipError::new(Reason::WorkerFailed, message));
         return error;
     }
     if next_attempt(session, ctx) {
@@ -91,23 +101,29 @@ pub(super) fn after_break(
         return error;
     }
     // A connection that had idled may have been closed by a healthy worker just as it was used again.
-    if reused && let Some(last) = worker {
-        ctx.attempts.tried.retain(|id| *id != last);
-        if next_attempt(session, ctx) {
-            error.set_retry(true);
-            return error;
-        }
+    if reused && same_again(session, ctx, worker) {
+        error.set_retry(true);
+        return error;
     }
-    ctx.failure = Some(worker_failed(ctx, "broke the connection"));
+    let what =
+        if *error.etype() == NO_ANSWER { "does not speak this protocol" } else { "broke the connection" };
+    ctx.failure = Some(worker_failed(ctx, what));
     error
+}
+
+/// Whether the worker that an attempt just failed at may be tried again; if so it is chosen.
+fn same_again(session: &Session, ctx: &mut Context, worker: Option<WorkerId>) -> bool {
+    let Some(last) = worker else { return false };
+    ctx.attempts.tried.retain(|id| *id != last);
+    next_attempt(session, ctx)
 }
 
 /// Whether a failed connect says something about the worker, and not about this process or the request: sockets that
 /// cannot be made (too many open files) and deadlines that are over do not.
 pub(super) fn blames_worker(error: &Error, ctx: &Context) -> bool {
-    use ErrorType::{ConnectError, ConnectNoRoute, ConnectRefused, ConnectTimedout};
-    matches!(error.etype(), ConnectError | ConnectNoRoute | ConnectRefused | ConnectTimedout)
-        && !ctx.deadline.left().is_zero()
+    use ErrorType::{ConnectError, ConnectNoRoute, ConnectRefused, ConnectTimedout, HandshakeError};
+    matches!(error.etype(), ConnectError | ConnectNoRoute | ConnectRefused | ConnectTimedout | HandshakeError)
+        && !ctx.deadline.passed()
 }
 
 /// What kind of failure an attempt ended with, for metrics.
@@ -131,7 +147,7 @@ fn next_attempt(session: &Session, ctx: &mut Context) -> bool {
     let limits = &ctx.snapshot.config.limits;
     let allowed = ctx.attempts.begun < limits.attempts
         && !respond::begun(session)
-        && !ctx.deadline.left().is_zero()
+        && !ctx.deadline.passed()
         && ctx.body.replayable(session);
     if !allowed {
         return false;

@@ -81,14 +81,3 @@ fn a_client_timeout_must_be_a_positive_number_of_milliseconds() {
         );
     }
 }
-
-#[test]
-fn the_host_of_a_request_loses_its_port() {
-    for (given, expected) in
-        [("a.example:8080", "a.example"), ("a.example", "a.example"), ("[::1]:80", "[::1]")]
-    {
-        let mut request = RequestHeader::build("GET", b"/v2", None).unwrap();
-        request.insert_header("host", given).unwrap();
-        assert_eq!(host(&request), Some(expected));
-    }
-}

@@ -6,7 +6,13 @@ use pingora::ErrorType;
 use weir_protocol::{Lifecycle, rest::RestCall};
 
 use super::{
-    super::{body::Body, classify, context::Deadline, local, test_session::session},
+    super::{
+        body::Body,
+        context::Deadline,
+        local,
+        names::{self, Call, Names},
+        test_session::session,
+    },
     *,
 };
 use crate::{
@@ -41,7 +47,8 @@ async fn request(registry: &Registry) -> (Session, Context) {
     let (session, _client) = session(&head).await;
     let mut ctx = Context::new(registry.snapshot_full(), registry.open_request());
     let call = RestCall::parse("POST", PATH).unwrap();
-    ctx.asked = Some(classify::resolve(&ctx.snapshot, session.req_header(), call).unwrap());
+    let names = Names::in_path(call.target().unwrap(), &session.req_header().headers).unwrap();
+    ctx.asked = Some(names::resolve(&ctx.snapshot, session.req_header(), names, Call::Rest(call)).unwrap());
     ctx.body = Body::Buffered;
     ctx.attempts.next = Some(peer::choose(&ctx).unwrap());
     begin(&mut ctx);
@@ -132,7 +139,7 @@ async fn a_deadline_that_passed_is_told_as_such() {
     let (registry, _tasks) = fleet(2).await;
     for (from_client, expected) in [(true, Reason::Deadline), (false, Reason::WorkerTimeout)] {
         let (session, mut ctx) = request(&registry).await;
-        ctx.deadline = Deadline { at: ctx.arrived - Duration::from_millis(1), from_client };
+        ctx.deadline = Deadline { at: Some(ctx.arrived - Duration::from_millis(1)), from_client };
         let error = after_break(&session, &mut ctx, Error::new_up(ErrorType::ReadTimedout), false);
         assert!(!error.retry());
         assert_eq!(reason(&ctx), Some(expected));
@@ -167,7 +174,7 @@ async fn what_streams_past_the_deadline_is_ended() {
     let (registry, _tasks) = fleet(1).await;
     let (_session, mut ctx) = request(&registry).await;
     assert!(local::watch_answer(&mut ctx, false).is_ok() && local::watch_body(&mut ctx, None, false).is_ok());
-    ctx.deadline = Deadline { at: ctx.arrived - Duration::from_millis(1), from_client: false };
+    ctx.deadline = Deadline { at: Some(ctx.arrived - Duration::from_millis(1)), from_client: false };
     assert!(local::watch_answer(&mut ctx, true).is_ok(), "its last part may pass");
     assert!(local::watch_answer(&mut ctx, false).is_err());
     assert_eq!(reason(&ctx), Some(Reason::WorkerTimeout));
