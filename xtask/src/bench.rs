@@ -21,13 +21,20 @@ struct Bench {
     steps: &'static [&'static [&'static str]],
 }
 
-const BENCHES: [Bench; 3] = [
+const BENCHES: [Bench; 4] = [
     Bench {
         name: "worker",
         what: "throughput and lane use at saturation beside the bare libtorch forward",
         profile: "release",
         beside_envoy: false,
         steps: &[&["bench", "-p", "weir-worker", "--bench", "saturation", "--"]],
+    },
+    Bench {
+        name: "encodings",
+        what: "CPU per request at the worker, JSON beside binary tensors",
+        profile: "release",
+        beside_envoy: false,
+        steps: &[&["bench", "-p", "weir-worker", "--bench", "encodings", "--"]],
     },
     Bench {
         name: "gateway",

@@ -8,7 +8,7 @@ use weir_worker::clock::Clock;
 
 use crate::{
     models::{MAX_BATCH, Model},
-    served::cpu_seconds,
+    worker::cpu_seconds,
 };
 
 /// The kernel's account of the calling thread.

@@ -4,20 +4,25 @@
 //! forward pass at the same batch size, in turns. Prints medians: a table for people and one JSON line per model.
 
 mod bare;
+#[path = "../support/load.rs"]
 mod load;
 mod models;
-mod served;
+mod watch;
+#[path = "../support/served.rs"]
+mod worker;
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use weir_worker::clock::Clock;
 
 use crate::{
     bare::{Bare, Pace},
     load::Load,
     models::Model,
-    served::{Served, Window},
+    watch::{Watch, Window},
+    worker::Served,
 };
 
 /// Connections at saturation: three times the batch, so that a full batch waits while one runs and one travels.
@@ -68,28 +73,22 @@ struct Found {
 }
 
 async fn measure(model: &Model, length: Duration) -> Result<Found> {
-    let served = Served::start(&binary()?, &model.repository).await.context("starting weir-worker")?;
-    let bare = Bare::load(model, length)?;
-    let one = Load::start(served.address, model, 1).await?;
-    let alone = served.window(model, &one, SETTLE).await?;
+    let served = Served::start(&model.repository).await.context("starting weir-worker")?;
+    let watch = Watch { served: &served, clock: Clock::start() };
+    let (bare, request) = (Bare::load(model, length)?, model.request()?);
+    let one = Load::start(served.address, model.name, &request, 1).await?;
+    let alone = watch.window(model, &one, SETTLE).await?;
     one.stop().await?;
     let mut rounds = Vec::new();
     for _ in 0..ROUNDS {
-        let load = Load::start(served.address, model, CONNECTIONS).await?;
+        let load = Load::start(served.address, model.name, &request, CONNECTIONS).await?;
         tokio::time::sleep(SETTLE).await;
-        let window = served.window(model, &load, length).await?;
+        let window = watch.window(model, &load, length).await?;
         load.stop().await?;
         let pace = bare.pace(window.batch_rows())?;
         rounds.push((window, pace));
     }
     Ok(Found { model: model.name, rounds, alone })
-}
-
-/// The worker to measure: `WEIR_BIN_DIR` if it is set, else the one that cargo built beside this.
-fn binary() -> Result<PathBuf> {
-    let built = || option_env!("CARGO_BIN_EXE_weir-worker").map(PathBuf::from);
-    let given = std::env::var_os("WEIR_BIN_DIR").map(|folder| PathBuf::from(folder).join("weir-worker"));
-    given.or_else(built).context("set WEIR_BIN_DIR to the folder of weir-worker")
 }
 
 impl Found {

@@ -15,9 +15,8 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
+use weir_protocol::codec::Encoded;
 use weir_worker::tasks::Tasks;
-
-use crate::models::Model;
 
 /// Connections that send and await in turn until stopped.
 pub(crate) struct Load {
@@ -33,14 +32,18 @@ struct Shared {
 }
 
 impl Load {
-    pub(crate) async fn start(address: SocketAddr, model: &Model, connections: usize) -> Result<Self> {
-        let encoded = model.request()?;
+    pub(crate) async fn start(
+        address: SocketAddr,
+        model: &str,
+        encoded: &Encoded,
+        connections: usize,
+    ) -> Result<Self> {
+        let json_part =
+            encoded.json_len.map(|length| format!("inference-header-content-length: {length}\r\n"));
         let head = format!(
-            "POST /v2/models/{}/infer HTTP/1.1\r\nhost: bench\r\ncontent-length: {}\r\n\
-             inference-header-content-length: {}\r\n\r\n",
-            model.name,
+            "POST /v2/models/{model}/infer HTTP/1.1\r\nhost: bench\r\ncontent-length: {}\r\n{}\r\n",
             encoded.body.len(),
-            encoded.json_len.context("a binary request")?
+            json_part.unwrap_or_default(),
         );
         let request = Bytes::from([head.as_bytes(), &encoded.body].concat());
         let (shared, tasks) = (Arc::new(Shared::default()), Tasks::default());
