@@ -1,6 +1,6 @@
 //! What operators and load generators ask: statistics, configuration, index, load, unload, labels.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use http::Request;
 use serde_json::{Value, json};
@@ -243,6 +243,7 @@ async fn an_unload_waits_for_what_was_accepted_and_lets_nothing_more_in() {
     assert_eq!(index(&running, "echo", "").await, [row("1", "UNAVAILABLE", "unloaded")]);
     let report = running.get("/v2/load").await.json();
     assert_eq!((&report["models"][0]["state"], &report["accepting"]), (&json!("absent"), &json!(true)));
+    assert_eq!(Arc::strong_count(&gate), 1, "nobody but this test holds the model any more");
 }
 
 #[tokio::test]

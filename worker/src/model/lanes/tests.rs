@@ -169,6 +169,21 @@ fn after_a_failed_batch_each_request_runs_alone() {
 }
 
 #[test]
+fn passes_that_gave_a_result_are_counted_by_their_rows_before_it_leaves() {
+    let backend = Arc::new(Scripted::default());
+    // A batch of two fails, then the second of them alone; the batch after it does well.
+    backend.script.lock().extend([Step::Fail, Step::Echo, Step::Fail]);
+    let lanes = lanes(Arc::clone(&backend) as _, true, 64);
+    let answers = run_together(&lanes, &[&[1, 2], &[3, 4], &[5, 6, 7, 8, 9, 10]]);
+    assert_eq!(answers.into_iter().filter_map(|answer| answer.blocking_recv().unwrap().ok()).count(), 2);
+    let statistics = lanes.shared.statistics.snapshot();
+    assert_eq!(statistics.execution_count, 2);
+    let sizes: Vec<_> = statistics.batch_stats.iter().map(|batch| batch.batch_size).collect();
+    assert_eq!(sizes, [1, 3]);
+    assert!(statistics.batch_stats.iter().all(|batch| batch.compute_infer.unwrap().count == 1));
+}
+
+#[test]
 fn a_request_that_fails_alone_is_not_run_again() {
     let backend = Arc::new(Scripted::default());
     backend.script.lock().push_back(Step::Fail);
