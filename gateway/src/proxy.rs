@@ -6,6 +6,7 @@
 mod body;
 mod classify;
 mod context;
+mod fleet;
 mod grpc;
 mod json_scan;
 mod local;

@@ -1,5 +1,7 @@
 //! What several tests of the gateway need: configurations, load reports and a running registry.
 
+pub(crate) mod script;
+
 use std::{path::Path, sync::Arc, time::Duration};
 
 use weir_config::GatewayConfig;

@@ -1,19 +1,13 @@
 //! Probe loops against workers of which only what a probe asks for exists.
 
 use std::{
-    convert::Infallible,
-    sync::{
-        Mutex,
-        atomic::{AtomicU64, Ordering::SeqCst},
-    },
+    sync::{Mutex, atomic::Ordering::SeqCst},
     time::Duration,
 };
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use hyper::{body::Incoming, service::service_fn};
-use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use weir_config::gateway::Secret;
 use weir_protocol::{Lifecycle, headers};
@@ -22,11 +16,12 @@ use weir_routing::{EndpointKind, EndpointSpec, Health};
 use super::*;
 use crate::{
     registry::ProbeFailure,
-    tests::{config, name, report, running, until},
+    tests::{
+        config, name, report, running,
+        script::{Script, Worker, answer},
+        until,
+    },
 };
-
-/// What a worker answers, by turns.
-type Script = dyn Fn(u64, &Request<Incoming>) -> Response<Full<Bytes>> + Send + Sync;
 
 /// A registered worker `a` at an address.
 fn spec(address: SocketAddr, kind: EndpointKind) -> EndpointSpec {
@@ -44,36 +39,7 @@ fn spec(address: SocketAddr, kind: EndpointKind) -> EndpointSpec {
     }
 }
 
-/// A worker of which only what its script answers exists.
-struct Worker {
-    address: SocketAddr,
-    probes: Arc<AtomicU64>,
-    connections: Arc<AtomicU64>,
-}
-
 impl Worker {
-    async fn start(script: Arc<Script>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (probes, connections) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-        let (counted, opened) = (Arc::clone(&probes), Arc::clone(&connections));
-        Tasks::new().spawn("worker", async move {
-            loop {
-                let (socket, _) = listener.accept().await.unwrap();
-                opened.fetch_add(1, SeqCst);
-                let (script, counted) = (Arc::clone(&script), Arc::clone(&counted));
-                let answer = service_fn(move |request| {
-                    let turn = counted.fetch_add(1, SeqCst) + 1;
-                    std::future::ready(Ok::<_, Infallible>(script(turn, &request)))
-                });
-                let http = hyper::server::conn::http1::Builder::new();
-                let connection = http.serve_connection(TokioIo::new(socket), answer);
-                Tasks::new().spawn("connection", async move { _ = connection.await });
-            }
-        });
-        Self { address, probes, connections }
-    }
-
     fn spec(&self, kind: EndpointKind, models: &[&str]) -> EndpointSpec {
         let models = models.iter().map(|model| model.parse().unwrap()).collect();
         EndpointSpec { models, ..spec(self.address, kind) }
@@ -85,10 +51,6 @@ impl Worker {
             self.address
         ))
     }
-}
-
-fn answer(status: u16, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    Response::builder().status(status).body(Full::new(body.into())).unwrap()
 }
 
 fn reported(seq: u64, state: Lifecycle) -> Response<Full<Bytes>> {
@@ -107,7 +69,7 @@ async fn a_worker_that_reports_becomes_healthy_and_is_probed_over_one_connection
     let worker = Worker::start(Arc::new(|turn, _| reported(turn, Lifecycle::Serving))).await;
     let (registry, tasks) = running(worker.configured(""));
     tasks.spawn("probes", run(Arc::clone(&registry), tasks.clone()));
-    until("ten probes", || worker.probes.load(SeqCst) >= 10).await;
+    until("ten probes", || worker.requests.load(SeqCst) >= 10).await;
     assert_eq!(registry.snapshot().endpoints[0].live.health(), Health::Healthy);
     assert_eq!(registry.snapshot().directory.models().count(), 1);
     assert_eq!(worker.connections.load(SeqCst), 1);
@@ -118,7 +80,7 @@ async fn a_worker_that_reports_becomes_healthy_and_is_probed_over_one_connection
 async fn the_token_and_the_host_of_the_file_go_with_every_probe() {
     let seen = Arc::new(Mutex::new(None));
     let keep = Arc::clone(&seen);
-    let script = move |turn, request: &Request<Incoming>| {
+    let script = move |turn, request: &Request<Bytes>| {
         let text = |name: &str| request.headers().get(name).map(|v| v.to_str().unwrap().to_owned());
         *keep.lock().unwrap() = Some((request.uri().path().to_owned(), text(headers::TOKEN), text("host")));
         reported(turn, Lifecycle::Serving)
@@ -167,7 +129,7 @@ async fn a_worker_that_accepts_and_never_answers_costs_the_time_limit_and_no_mor
 
 #[tokio::test]
 async fn a_worker_that_fails_and_recovers_is_taken_out_and_back_in() {
-    let script = |turn, _: &Request<Incoming>| match turn {
+    let script = |turn, _: &Request<Bytes>| match turn {
         3..=6 => answer(500, ""),
         _ => reported(turn, Lifecycle::Serving),
     };
@@ -188,14 +150,14 @@ async fn loops_come_and_go_with_the_registered_workers() {
     let (first, second) = (Worker::start(Arc::clone(&script)).await, Worker::start(script).await);
     let (registry, tasks) = running(first.configured(""));
     tasks.spawn("probes", run(Arc::clone(&registry), tasks.clone()));
-    until("the first is probed", || first.probes.load(SeqCst) > 0).await;
+    until("the first is probed", || first.requests.load(SeqCst) > 0).await;
 
     registry.apply(second.configured("")).await.unwrap();
-    until("the second is probed", || second.probes.load(SeqCst) > 0).await;
-    let at_most = first.probes.load(SeqCst) + 1; // one may have been under way
-    let later = second.probes.load(SeqCst) + 5;
-    until("the second is probed on", || second.probes.load(SeqCst) >= later).await;
-    assert!(first.probes.load(SeqCst) <= at_most, "the first is not a worker any more");
+    until("the second is probed", || second.requests.load(SeqCst) > 0).await;
+    let at_most = first.requests.load(SeqCst) + 1; // one may have been under way
+    let later = second.requests.load(SeqCst) + 5;
+    until("the second is probed on", || second.requests.load(SeqCst) >= later).await;
+    assert!(first.requests.load(SeqCst) <= at_most, "the first is not a worker any more");
 }
 
 #[tokio::test]
@@ -208,9 +170,9 @@ async fn a_failed_connect_does_not_wait_for_the_interval() {
     let (registry, tasks) = running(config(&slow));
     tasks.spawn("probes", run(Arc::clone(&registry), tasks.clone()));
     until("the first probe", || registry.ready()).await;
-    assert_eq!(worker.probes.load(SeqCst), 1);
+    assert_eq!(worker.requests.load(SeqCst), 1);
     registry.report_connect_failure(&name("a"));
-    until("the second probe", || worker.probes.load(SeqCst) == 2).await;
+    until("the second probe", || worker.requests.load(SeqCst) == 2).await;
 }
 
 #[test]
@@ -323,7 +285,7 @@ async fn a_foreign_worker_is_asked_as_any_client_would_and_never_sees_the_token(
 
 #[tokio::test]
 async fn a_foreign_worker_is_routed_to_and_its_health_follows_its_state() {
-    let script = |turn, request: &Request<Incoming>| match (turn, request.uri().path()) {
+    let script = |turn, request: &Request<Bytes>| match (turn, request.uri().path()) {
         (9..=20, _) => answer(500, ""),
         (_, "/v2/health/ready") => answer(200, ""),
         _ => answer(200, r#"[{"name": "digits", "state": "READY"}]"#),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use pingora::proxy::Session;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 use weir_protocol::{
     Bytes, OipError, Reason,
     grpc::{ModelStatisticsResponse, RepositoryIndexResponse},
@@ -15,13 +15,17 @@ use weir_protocol::{
 
 use super::{
     Proxy,
+    body::in_time,
     context::Context,
-    local::Stop,
+    local::{self, Stop},
     names::Asked,
     respond::{self, Answer},
 };
 use crate::fleet::{self, IndexRequest, Subject};
 
+/// What clients are told who would load or unload a model.
+pub(super) const CONTROL_ELSEWHERE: &str =
+    "models are loaded and unloaded through the gateway's admin listener only";
 /// Largest body of a call for the index: an object with one key.
 const MAX_INDEX_REQUEST_BYTES: Bytes = Bytes::kib(64);
 
@@ -42,8 +46,8 @@ impl Proxy {
             model: asked.model.clone(),
             version: asked.version_named.then_some(asked.version),
         });
-        let until = Instant::now() + ctx.deadline.left();
-        timeout_at(until, self.fleet.statistics(subject)).await.map_err(|_| ctx.deadline.missed())?
+        let sum = timeout(ctx.deadline.left(), self.fleet.statistics(subject)).await;
+        sum.map_err(|_| ctx.deadline.missed())?
     }
 
     /// `POST /v2/repository/index`; its body may say that only what is ready is wanted.
@@ -64,19 +68,19 @@ impl Proxy {
 
 /// The whole body of a call that has next to none.
 async fn small_body(session: &mut Session, ctx: &Context) -> Result<BytesMut, Stop> {
-    if respond::waits_to_send(session) {
+    if local::waits_to_send(session) {
         respond::go_on(session).await.map_err(Stop::Gone)?;
     }
-    let until = Instant::now() + ctx.snapshot.config.timeouts.body.min(ctx.deadline.left());
-    let mut body = BytesMut::new();
-    loop {
-        let read = timeout_at(until, session.read_request_body()).await;
-        let read = read.map_err(|_| Stop::Close(super::local::too_slow()))?;
-        let Some(chunk) = read.map_err(Stop::Gone)? else { return Ok(body) };
-        body.extend_from_slice(&chunk);
-        if body.len() > MAX_INDEX_REQUEST_BYTES.as_usize() {
-            let message = format!("the body of this call is too large: at most {MAX_INDEX_REQUEST_BYTES}");
-            return Err(OipError::new(Reason::BodyTooLarge, message).into());
+    let reading = async {
+        let mut body = BytesMut::new();
+        while let Some(chunk) = session.read_request_body().await.map_err(Stop::Gone)? {
+            body.extend_from_slice(&chunk);
+            if body.len() > MAX_INDEX_REQUEST_BYTES.as_usize() {
+                let message = format!("the body is too large: at most {MAX_INDEX_REQUEST_BYTES} here");
+                return Err(OipError::new(Reason::BodyTooLarge, message).into());
+            }
         }
-    }
+        Ok(body)
+    };
+    in_time(ctx.snapshot.config.timeouts.body.min(ctx.deadline.left()), reading).await?
 }

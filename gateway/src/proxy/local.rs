@@ -13,7 +13,7 @@ use super::{
     body::{Body, BodyError, HoldLimits},
     classify,
     context::{Context, Deadline},
-    grpc,
+    fleet, grpc,
     names::{self, Asked, Call, Names},
     overloaded, peer,
     respond::{self, Answer},
@@ -99,9 +99,10 @@ impl Proxy {
     ) -> Result<Step, Stop> {
         let request = session.req_header();
         let call = RestCall::parse(request.method.as_str(), request.uri.path())?;
-        if let Some(answer) = self.own_answer(&call)? {
+        if let Some(answer) = self.own_answer(session, ctx, &call).await? {
             return Ok(Step::Answer(answer));
         }
+        let request = session.req_header();
         let length = classify::body_length(&request.headers, &snapshot.config.limits)?;
         let names = match call.target() {
             Some(target) => Names::in_path(target, &request.headers)?,
@@ -113,6 +114,9 @@ impl Proxy {
         let asked = names::resolve(snapshot, request, names, Call::Rest(call))?;
         if let Call::Rest(RestCall::ModelReady(target)) = &asked.call {
             return model_ready(snapshot, &asked, &target.model).map(Step::Answer).map_err(Stop::Refuse);
+        }
+        if let Call::Rest(RestCall::ModelStatistics(_)) = &asked.call {
+            return Ok(Step::Answer(self.statistics(ctx, Some(&asked)).await?));
         }
         ctx.asked = Some(asked);
         self.hold_body(session, ctx, length).await?;
@@ -144,27 +148,39 @@ impl Proxy {
         }
     }
 
-    fn own_answer(&self, call: &RestCall) -> Result<Option<Answer>, OipError> {
+    async fn own_answer(
+        &self,
+        session: &mut Session,
+        ctx: &Context,
+        call: &RestCall,
+    ) -> Result<Option<Answer>, Stop> {
         match call {
             RestCall::Live => Ok(Some(Answer::json(&Live { live: true }))),
             RestCall::Ready if self.registry.ready() => Ok(Some(Answer::json(&Ready { ready: true }))),
             RestCall::Ready => Err(OipError::new(
                 Reason::NotReady,
                 "the gateway is starting or stopping; see GET /v1/workers of the admin API",
-            )),
+            )
+            .into()),
             RestCall::ServerMetadata => Ok(Some(Answer::json(&respond::server_metadata()))),
             RestCall::OpenApi => Ok(Some(Answer::document(openapi::DOCUMENT))),
             RestCall::Load => Err(OipError::new(
                 Reason::PathNotFound,
                 "no such path: load reports are between workers and gateways; see the admin API",
-            )),
+            )
+            .into()),
+            RestCall::ModelStatistics(None) => Ok(Some(self.statistics(ctx, None).await?)),
+            RestCall::RepositoryIndex => self.repository_index(session, ctx).await.map(Some),
+            RestCall::RepositoryLoad(_) | RestCall::RepositoryUnload(_) => {
+                Err(OipError::new(Reason::Forbidden, fleet::CONTROL_ELSEWHERE).into())
+            }
             RestCall::ModelMetadata(_)
             | RestCall::ModelReady(_)
             | RestCall::ModelConfig(_)
+            | RestCall::ModelStatistics(Some(_))
             | RestCall::Infer(_)
             | RestCall::Generate(..)
             | RestCall::NamedInBody(_) => Ok(None),
-            _ => Err(OipError::new(Reason::Unsupported, "not offered yet")),
         }
     }
 
@@ -175,9 +191,7 @@ impl Proxy {
         length: Option<u64>,
     ) -> Result<(), Stop> {
         let config = &ctx.snapshot.config;
-        let expects =
-            session.get_header("expect").is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-        if expects {
+        if waits_to_send(session) {
             respond::go_on(session).await.map_err(Stop::Gone)?;
         }
         let limits = HoldLimits {
@@ -201,6 +215,11 @@ fn model_ready(snapshot: &Snapshot, asked: &Asked, name: &ModelName) -> Result<A
 pub(super) fn serves(snapshot: &Snapshot, asked: &Asked) -> bool {
     let pool = snapshot.directory.resolve(&asked.model, Some(asked.version), &asked.labels);
     pool.is_ok_and(|(_, pool)| pool.eligible(&asked.labels) > 0)
+}
+
+/// Whether a client waits for a word before it sends its body.
+pub(super) fn waits_to_send(session: &Session) -> bool {
+    session.get_header("expect").is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// Watches over a body that passes through: ends the request when it (over gRPC, one of its messages) is above the

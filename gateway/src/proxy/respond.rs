@@ -62,12 +62,17 @@ impl Answer {
     }
 }
 
+/// The extensions of the protocol that are offered through the gateway, by the names that Triton gave them: those of
+/// its workers, the fleet's statistics and index for theirs.
+const EXTENSIONS: [&str; 5] =
+    ["binary_tensor_data", "model_configuration", "model_repository", "parameters", "statistics"];
+
 /// The gateway's own `GET /v2`.
 pub(super) fn server_metadata() -> ServerMetadata {
     ServerMetadata {
         name: "weir".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        extensions: vec!["binary_tensor_data".to_owned()],
+        extensions: EXTENSIONS.map(str::to_owned).to_vec(),
     }
 }
 
