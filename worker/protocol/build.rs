@@ -64,6 +64,9 @@ fn main() -> io::Result<()> {
         config.type_attribute(&message, "#[derive(serde::Serialize, serde::Deserialize)]");
         config.message_attribute(&message, "#[serde(default)]");
     }
+    // A model without versions has a row without one.
+    config
+        .field_attribute(format!("{INDEX}.version"), "#[serde(skip_serializing_if = \"String::is_empty\")]");
     for field in OPTIONAL {
         let skip = "#[serde(skip_serializing_if = \"Option::is_none\")]";
         config.field_attribute(format!(".inference.{field}"), skip);

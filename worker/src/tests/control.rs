@@ -19,7 +19,7 @@ fn rows(count: usize) -> String {
 async fn index(running: &Running, model: &str, body: &'static str) -> Vec<(String, String, String)> {
     let reply = running.post("/v2/repository/index", body).await;
     assert_eq!(reply.status, 200);
-    let text = |row: &Value, key: &str| row[key].as_str().unwrap().to_owned();
+    let text = |row: &Value, key: &str| row[key].as_str().unwrap_or_default().to_owned();
     let all = reply.json();
     let of_model = all.as_array().unwrap().iter().filter(|row| row["name"] == model);
     of_model.map(|row| (text(row, "version"), text(row, "state"), text(row, "reason"))).collect()
@@ -156,6 +156,9 @@ async fn the_index_names_every_version_and_its_state() {
     let [(_, state, reason)] = &index(&running, "bad", "").await[..] else { panic!("one row") };
     assert!(state == "UNAVAILABLE" && reason.contains("FP99"), "a trusted peer hears why: {reason}");
     let ready = running.post("/v2/repository/any/index", r#"{"ready": true}"#).await.json();
+    let all = running.post("/v2/repository/index", "").await.json();
+    let expected = json!({ "name": "bare", "state": "UNAVAILABLE", "reason": "it has no version folder" });
+    assert!(all.as_array().unwrap().contains(&expected), "a row without a version: {all}");
     let of = |name: &str| ready.as_array().unwrap().iter().filter(|row| row["name"] == name).count();
     assert_eq!((of("echo"), of("bad"), of("bare")), (2, 0, 0));
     for (body, what) in [("{\"ready\": 1}", "ready"), ("[", "EOF"), ("{} {}", "trailing")] {
