@@ -18,7 +18,7 @@ use weir_protocol::{Bytes, ModelName, OipError, Reason, Version, grpc::ModelStat
 
 pub use self::{
     control::{Action, Controlled, Said},
-    index::{IndexRequest, index},
+    index::{IndexRequest, Reader, index},
 };
 use self::{flight::Flights, statistics::Gathering};
 use crate::{

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use weir_protocol::{ModelName, OipError, ids::IdError};
 
 use super::{Admin, AdminError};
-use crate::fleet::{self, Action, Controlled, IndexRequest};
+use crate::fleet::{self, Action, Controlled, IndexRequest, Reader};
 
 /// What a path of this module names, the repository aside.
 #[derive(Deserialize)]
@@ -35,7 +35,7 @@ pub(super) async fn index(
 ) -> Result<Response, AdminError> {
     let asked = IndexRequest::parse(&body?)?;
     let snapshot = admin.registry.snapshot_full();
-    Ok(Json(fleet::index(&snapshot, asked.ready).models).into_response())
+    Ok(Json(fleet::index(&snapshot, asked.ready, Reader::Operator).models).into_response())
 }
 
 /// `POST /v2/repository[/R]/models/M/load`

@@ -35,18 +35,31 @@ impl IndexRequest {
     }
 }
 
+/// Who reads an index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// A client, who learns that a version failed and not why: a worker's words may name files.
+    Client,
+    /// The operator.
+    Operator,
+}
+
 /// Every version of every model that clients may ask for, by name and version; with `ready_only` those that take
 /// inferences.
 #[must_use]
-pub fn index(snapshot: &Snapshot, ready_only: bool) -> RepositoryIndexResponse {
+pub fn index(snapshot: &Snapshot, ready_only: bool, reader: Reader) -> RepositoryIndexResponse {
     let pools = snapshot.directory.models().flat_map(|(_, model)| model.versions.values());
-    let rows = pools.map(|pool| row(snapshot, pool)).filter(|row| !ready_only || row.state == "READY");
+    let rows =
+        pools.map(|pool| row(snapshot, pool, reader)).filter(|row| !ready_only || row.state == "READY");
     RepositoryIndexResponse { models: rows.collect() }
 }
 
-fn row(snapshot: &Snapshot, pool: &Pool) -> ModelIndex {
-    let (state, reason) =
-        if pool.eligible(&Labels::new()) > 0 { ("READY", String::new()) } else { nearest(snapshot, pool) };
+fn row(snapshot: &Snapshot, pool: &Pool, reader: Reader) -> ModelIndex {
+    let (state, reason) = if pool.eligible(&Labels::new()) > 0 {
+        ("READY", String::new())
+    } else {
+        nearest(snapshot, pool, reader)
+    };
     ModelIndex {
         name: pool.model.to_string(),
         version: pool.version.to_string(),
@@ -56,7 +69,7 @@ fn row(snapshot: &Snapshot, pool: &Pool) -> ModelIndex {
 }
 
 /// What the replica that is nearest to serving says, when none can be sent a request.
-fn nearest(snapshot: &Snapshot, pool: &Pool) -> (&'static str, String) {
+fn nearest(snapshot: &Snapshot, pool: &Pool, reader: Reader) -> (&'static str, String) {
     let replica = pool.replicas.iter().min_by_key(|replica| distance(replica.state));
     let Some(replica) = replica else { return ("UNAVAILABLE", String::new()) };
     let worker = &replica.endpoint.spec.id;
@@ -64,6 +77,7 @@ fn nearest(snapshot: &Snapshot, pool: &Pool) -> (&'static str, String) {
         Lifecycle::Serving => ("UNAVAILABLE", "no worker that has it takes requests now".to_owned()),
         Lifecycle::Loading | Lifecycle::Warming => ("LOADING", String::new()),
         Lifecycle::Draining => ("UNLOADING", String::new()),
+        Lifecycle::Failed if reader == Reader::Client => ("UNAVAILABLE", "failed to load".to_owned()),
         Lifecycle::Failed => ("UNAVAILABLE", format!("{worker}: {}", failure(snapshot, replica))),
         Lifecycle::Absent => ("UNAVAILABLE", "unloaded".to_owned()),
     }

@@ -223,7 +223,7 @@ async fn models_that_clients_may_not_ask_for_are_neither_summed_nor_listed() {
     let scene = Scene::of(head, vec![Actor::weir(serving(&[("digits", 1), ("hidden", 1)]), says)]).await;
     let sum = scene.fleet.statistics(None).await.unwrap();
     assert_eq!(sum.model_stats.iter().map(|row| row.name.as_str()).collect::<Vec<_>>(), ["digits"]);
-    let index = index(&scene.registry.snapshot(), false);
+    let index = index(&scene.registry.snapshot(), false, Reader::Client);
     assert_eq!(index.models.iter().map(|row| row.name.as_str()).collect::<Vec<_>>(), ["digits"]);
 }
 
@@ -257,13 +257,14 @@ async fn the_index_is_the_union_with_the_best_state_of_each_version() {
         scene.registry.snapshot().directory.model("digits").unwrap().versions.len() == 4
     })
     .await;
-    let rows = |ready_only| {
+    let rows_for = |ready_only, reader| {
         let row = |row: weir_protocol::grpc::repository_index_response::ModelIndex| {
             format!("{} {} {} {}", row.name, row.version, row.state, row.reason)
         };
-        let index = index(&scene.registry.snapshot(), ready_only);
+        let index = index(&scene.registry.snapshot(), ready_only, reader);
         index.models.into_iter().map(row).collect::<Vec<_>>()
     };
+    let rows = |ready_only| rows_for(ready_only, Reader::Operator);
     let expected = [
         "digits 1 READY ",
         "digits 2 UNAVAILABLE a: model.pt is truncated",
@@ -273,6 +274,7 @@ async fn the_index_is_the_union_with_the_best_state_of_each_version() {
     ];
     assert_eq!(rows(false), expected);
     assert_eq!(rows(true), ["digits 1 READY "]);
+    assert_eq!(rows_for(false, Reader::Client)[1], "digits 2 UNAVAILABLE failed to load");
 
     scene.registry.snapshot().endpoints[0].live.set_draining(true);
     assert_eq!(rows(false)[0], "digits 1 UNAVAILABLE no worker that has it takes requests now");
@@ -371,7 +373,7 @@ async fn when_control_has_answered_the_gateway_routes_by_what_was_done() {
     let fleet = Fleet::new(Arc::clone(&registry), tasks.clone(), Handle::current());
     let done = fleet.control("digits".parse().unwrap(), Action::Unload, bytes::Bytes::new()).await.unwrap();
     assert_eq!(done.status(), 200);
-    let seen = index(&registry.snapshot(), false);
+    let seen = index(&registry.snapshot(), false, Reader::Client);
     assert_eq!(seen.models[0].reason, "unloaded", "without waiting for the interval of an hour");
 }
 

@@ -21,7 +21,7 @@ use super::{
     names::Asked,
     respond::{self, Answer},
 };
-use crate::fleet::{self, IndexRequest, Subject};
+use crate::fleet::{self, IndexRequest, Reader, Subject};
 
 /// What clients are told who would load or unload a model.
 pub(super) const CONTROL_ELSEWHERE: &str =
@@ -62,7 +62,7 @@ impl Proxy {
 
     /// The same as a message.
     pub(super) fn index_message(ctx: &Context, ready_only: bool) -> RepositoryIndexResponse {
-        fleet::index(&ctx.snapshot, ready_only)
+        fleet::index(&ctx.snapshot, ready_only, Reader::Client)
     }
 }
 

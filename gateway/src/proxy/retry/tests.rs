@@ -182,14 +182,16 @@ async fn what_streams_past_the_deadline_is_ended() {
     assert_eq!(reason(&ctx), Some(Reason::BodyTooSlow));
 }
 
-#[test]
-fn what_concerns_the_hop_to_the_worker_stays_there() {
-    assert!(check_status(&ResponseHeader::build(101, None).unwrap()).is_err());
+#[tokio::test]
+async fn what_concerns_the_hop_to_the_worker_stays_there() {
+    let (registry, _tasks) = fleet(1).await;
+    let (_session, ctx) = request(&registry).await;
+    assert!(check_answer(&ResponseHeader::build(101, None).unwrap(), &ctx).is_err());
     let mut response = ResponseHeader::build(200, None).unwrap();
     for name in ["keep-alive", "upgrade", "weir-refused", "endpoint-load-metrics", "weir-served", "x-own"] {
         response.insert_header(name, "1").unwrap();
     }
-    assert!(check_status(&response).is_ok());
+    assert!(check_answer(&response, &ctx).is_ok());
     respond::clean(&mut response);
     let mut left: Vec<_> = response.headers.keys().map(http::HeaderName::as_str).collect();
     left.sort_unstable();
