@@ -398,3 +398,59 @@ fn without_keys_a_gateway_has_the_defaults_that_its_types_state() {
     assert_eq!(config.limits.in_flight, 16_384);
     assert!(config.workers.is_empty() && config.routes.is_empty() && config.models.is_empty());
 }
+
+#[test]
+fn a_worker_of_another_kind_may_have_a_grpc_address_and_a_list_of_models() {
+    let worker = |more: &str| format!("[[worker]]\nname = \"a\"\nurl = \"http://127.0.0.1:1\"\n{more}");
+    let config = parse_v1(&worker(
+        "kind = \"oip\"\ngrpc_url = \"http://localhost:2\"\nmodels = [\"m\", \"n\"]\n\
+         [[model]]\nname = \"m\"\nversion_labels = { stable = 1, \"v1.2\" = 3 }",
+    ))
+    .unwrap();
+    let [foreign] = &config.workers[..] else { panic!("one worker") };
+    assert_eq!(foreign.kind, WorkerKind::Oip);
+    assert_eq!((foreign.grpc_address.port(), foreign.grpc_authority.as_str()), (2, "localhost:2"));
+    assert_eq!(foreign.models.iter().map(ModelName::as_str).collect::<Vec<_>>(), ["m", "n"]);
+    let labels: Vec<_> = config.models["m"]
+        .version_labels
+        .iter()
+        .map(|(label, version)| (label.as_str(), version.number()))
+        .collect();
+    assert_eq!(labels, [("stable", 1), ("v1.2", 3)]);
+
+    let plain = &parse_v1(&worker("")).unwrap().workers[0];
+    assert_eq!((plain.kind, plain.grpc_address), (WorkerKind::Weir, plain.address));
+    assert_eq!(plain.grpc_authority, plain.authority);
+    let same = parse_v1(&worker("grpc_url = \"http://127.0.0.1:1\"")).unwrap();
+    assert_eq!(same.workers[0].grpc_address, same.workers[0].address);
+}
+
+#[test]
+fn what_only_some_workers_may_have_is_told_with_the_way_out() {
+    let two = |more: &str| {
+        let worker = |name: &str, port: u16| {
+            format!("[[worker]]\nname = \"{name}\"\nurl = \"http://127.0.0.1:{port}\"\n")
+        };
+        worker("a", 1) + &worker("b", 2) + more
+    };
+    let cases: [(&str, &[&str]); 7] = [
+        ("grpc_url = \"http://127.0.0.1:1\"", &["8:12 worker[1].grpc_url ~ remove one of the two"]),
+        ("grpc_url = \"http://127.0.0.1:8080\"", &["8:12 worker[1].grpc_url ~ the address of a worker"]),
+        ("grpc_url = \"127.0.0.1:3\"", &["8:12 worker[1].grpc_url ~ write http://host:port"]),
+        ("kind = \"triton\"", &["8:8 worker[1].kind ~ weir, oip"]),
+        ("models = [\"m\"]", &["8:10 worker[1].models ~ add kind = \"oip\""]),
+        ("kind = \"oip\"\nmodels = []", &["9:10 worker[1].models ~ a list such as [\"digits\"]"]),
+        (
+            "[[model]]\nname = \"m\"\nversion_labels = { 1 = 2, ok = 0, \"a/b\" = 1 }",
+            &[
+                "10:24 model[0].version_labels.1 ~ not only digits",
+                "10:32 model[0].version_labels.ok ~ from 1 to",
+                "10:43 model[0].version_labels.\"a/b\" ~ not only digits",
+            ],
+        ),
+    ];
+    for (more, expected) in cases {
+        let text = two(more);
+        assert_problems(parse_v1(&text), &text, expected);
+    }
+}
