@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Request};
 use http_body_util::Full;
 use weir_protocol::codec::{CodecLimits, decode_response};
-use weir_tests::{Client, Fault, FaultProxy, Fleet, FleetBuilder, Reply, StubWorker, WorkerSpec};
+use weir_tests::{Client, Fault, FaultProxy, Fleet, FleetBuilder, Reply, StubWorker, WorkerSpec, infer};
 
 /// Around the size of the proxy library's own buffer (64 KiB), and up to the default replay limit (16 MiB).
 const SIZES: [usize; 8] = [700, 65_535, 65_536, 65_537, 66_000, 100_000, 5_000_000, 16 << 20];
@@ -17,14 +17,9 @@ fn builder() -> FleetBuilder {
     builder
 }
 
-/// Values without a short period, so that a lost or doubled part shows.
-fn values(count: usize) -> Vec<u8> {
-    (0..count as u64).map(|index| (index.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8).collect()
-}
-
 /// Sends a body of exactly `size` bytes and answers the reply with the tensor that was in it.
 async fn send(client: Client, size: usize) -> (Reply, Vec<u8>) {
-    let data = values(size - 512);
+    let data = infer::noise(size - 512);
     let mut body = format!(
         r#"{{"inputs":[{{"name":"x","datatype":"UINT8","shape":[1,{0}],"parameters":{{"binary_data_size":{0}}}}}],"parameters":{{"binary_data_output":true}}}}"#,
         data.len()

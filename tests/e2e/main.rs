@@ -12,7 +12,11 @@ mod disconnect;
 #[cfg(test)]
 mod drain;
 #[cfg(test)]
+mod foreign;
+#[cfg(test)]
 mod framing;
+#[cfg(test)]
+mod grpc;
 #[cfg(test)]
 mod headers;
 #[cfg(test)]
@@ -24,9 +28,17 @@ mod measure;
 #[cfg(test)]
 mod models;
 #[cfg(test)]
+mod names;
+#[cfg(test)]
+mod openapi;
+#[cfg(test)]
+mod protocol;
+#[cfg(test)]
 mod reload;
 #[cfg(test)]
 mod repeat;
+#[cfg(test)]
+mod repository;
 #[cfg(test)]
 mod routes;
 #[cfg(test)]

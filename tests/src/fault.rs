@@ -1,6 +1,7 @@
 //! A TCP proxy in front of a worker that breaks inferences on purpose, so that a test can see them repeated.
 //!
-//! Only connections whose latest request is a POST are touched: health probes pass, so the worker stays in service.
+//! Only connections whose latest request is a POST, and those of HTTP/2, which carry gRPC, are touched: health probes
+//! pass, so the worker stays in service.
 
 use std::{
     net::SocketAddr,
@@ -112,7 +113,7 @@ impl Shared {
         client.set_nodelay(true)?;
         worker.set_nodelay(true)?;
         let (mut from_client, mut from_worker) = (vec![0; 65_536], vec![0; 65_536]);
-        let (mut fault, mut cut) = (Fault::None, self.cuts.subscribe());
+        let (mut fault, mut is_http2, mut cut) = (Fault::None, false, self.cuts.subscribe());
         loop {
             tokio::select! {
                 _ = cut.changed() => {
@@ -123,7 +124,9 @@ impl Shared {
                 read = client.read(&mut from_client) => {
                     let bytes = from_client.get(..read?).filter(|bytes| !bytes.is_empty());
                     let Some(bytes) = bytes else { return Ok(()) };
-                    if bytes.starts_with(b"POST ") {
+                    // Where a request begins within HTTP/2 does not show: anything that comes is struck.
+                    is_http2 |= bytes.starts_with(b"PRI ");
+                    if is_http2 || bytes.starts_with(b"POST ") {
                         fault = self.strike();
                     }
                     match fault {

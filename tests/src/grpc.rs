@@ -4,6 +4,7 @@
 //! own but a generous limit on each call: a deadline that a test sends is the server's to keep.
 
 mod codec;
+pub mod services;
 mod stream;
 pub mod wire;
 
@@ -98,8 +99,19 @@ impl GrpcClient {
     where
         A: Message + Default + 'static,
     {
+        self.call_at(&path(method), message).await
+    }
+
+    /// One unary call of any path.
+    ///
+    /// # Errors
+    /// The status of the answer.
+    pub async fn call_at<A>(&self, path: &str, message: &impl Message) -> Result<A, Status>
+    where
+        A: Message + Default + 'static,
+    {
         let request = Request::new(message.encode_to_vec().into());
-        Ok(self.send(&path(method), request).await?.into_inner())
+        Ok(self.send(path, request).await?.into_inner())
     }
 
     /// One inference; the metadata of the answer tells who served it.

@@ -23,6 +23,20 @@ pub fn message(model: &str, count: usize, width: usize, value: f32) -> ModelInfe
     of(model, "FP32", &[count, width], raw)
 }
 
+/// Bytes without any pattern, the same each time, so that a lost or doubled part shows and compression gains nothing.
+#[must_use]
+pub fn noise(count: usize) -> Vec<u8> {
+    // xorshift64 (Marsaglia 2003).
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 56) as u8
+    };
+    std::iter::repeat_with(next).take(count).collect()
+}
+
 /// One row of bytes for [`crate::Repository::add_echo`]'s input.
 #[must_use]
 pub fn bytes(model: &str, data: Vec<u8>) -> ModelInferRequest {

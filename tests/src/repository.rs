@@ -104,6 +104,16 @@ impl Repository {
         Ok(())
     }
 
+    /// Gives a model's versions labels, as TOML: `stable = 1`.
+    ///
+    /// # Errors
+    /// The model is not there.
+    pub fn label(&self, model: &str, labels: &str) -> Result<()> {
+        let file = format!("{model}/model.toml");
+        let toml = fs::read_to_string(self.folder.join(&file))?;
+        self.write(&file, &format!("version_labels = {{ {labels} }}\n{toml}"))
+    }
+
     /// Writes a file of any content.
     ///
     /// # Errors

@@ -25,6 +25,8 @@ pub struct WorkerSpec {
     pub registered: String,
     /// Its model repository; `None` = the fleet's.
     pub repository: Option<PathBuf>,
+    /// Further lines of its own `[worker]`, such as `control = true`.
+    pub worker_toml: String,
     /// Further TOML for its own configuration, such as a `[limits]` table.
     pub toml: String,
     /// Whether there is a process at all.
@@ -45,6 +47,7 @@ impl WorkerSpec {
             labels: String::new(),
             registered: String::new(),
             repository: None,
+            worker_toml: String::new(),
             toml: String::new(),
             started: true,
         })
@@ -72,11 +75,11 @@ impl WorkerSpec {
     }
 
     fn text(&self, repository: &Path) -> String {
-        let Self { name, listen, toml, .. } = self;
+        let Self { name, listen, worker_toml, toml, .. } = self;
         let repository = self.repository.as_deref().unwrap_or(repository).display();
         format!(
             "version = 1\n[worker]\nname = \"{name}\"\nlisten = \"{listen}\"\nrepository = \"{repository}\"\n\
-             drain_timeout = \"20s\"\n{toml}\n"
+             drain_timeout = \"20s\"\n{worker_toml}\n{toml}\n"
         )
     }
 }

@@ -1,11 +1,13 @@
 //! A gRPC exchange as it looks on the wire: HTTP status, headers, frames and trailers.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use bytes::{BufMut, Bytes, BytesMut};
+use futures_util::{StreamExt, stream};
 use http::{HeaderMap, Request};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Body, Frame};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{net::TcpStream, task::JoinSet};
 use weir_protocol::headers;
@@ -47,6 +49,19 @@ pub fn request(address: SocketAddr, path: &str, body: Bytes) -> Result<Request<F
     Ok(request.body(Full::new(body))?)
 }
 
+/// Sends `part` of a body and no more, without ending it, and waits for the answer.
+///
+/// # Errors
+/// No whole answer came within a minute.
+pub async fn send_and_wait(address: SocketAddr, path: &str, part: Bytes) -> Result<WireReply> {
+    let (head, _) = request(address, path, Bytes::new())?.into_parts();
+    let first = stream::iter([Ok::<_, Infallible>(Frame::data(part))]);
+    let body = StreamBody::new(first.chain(stream::pending()));
+    tokio::time::timeout(LIMIT, exchange(address, Request::from_parts(head, body)))
+        .await
+        .context("no answer in time")?
+}
+
 /// Sends a request over a connection of its own.
 ///
 /// # Errors
@@ -55,7 +70,10 @@ pub async fn send(address: SocketAddr, request: Request<Full<Bytes>>) -> Result<
     tokio::time::timeout(LIMIT, exchange(address, request)).await.context("no answer in time")?
 }
 
-async fn exchange(address: SocketAddr, request: Request<Full<Bytes>>) -> Result<WireReply> {
+async fn exchange<B>(address: SocketAddr, request: Request<B>) -> Result<WireReply>
+where
+    B: Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static,
+{
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let (mut sender, connection) =
