@@ -112,6 +112,8 @@ pub(super) struct HoldLimits {
     pub(super) total: u64,
     /// For the whole of a body that is read ahead.
     pub(super) within: Duration,
+    /// How much is read at least, as far as it can be, of a body that is not held, in bytes.
+    pub(super) searched: u64,
 }
 
 impl Body {
@@ -137,9 +139,9 @@ impl Body {
                 }
                 Some(length) if length <= limits.replay => match budget.take(length, limits.total) {
                     Some(share) => hold(session, length, share).await,
-                    None => Ok(Self::Streaming),
+                    None => begin(session, length, limits.searched).await,
                 },
-                Some(_) => Ok(Self::Streaming),
+                Some(length) => begin(session, length, limits.searched).await,
                 None => peek(session).await,
             }
         };
@@ -151,11 +153,21 @@ impl Body {
         Self::Held(Held { opening, instead: None, given: false, _share: share })
     }
 
-    /// What is known of its beginning before it is sent; empty when nothing was read, or pingora alone has it.
-    pub(super) fn opening(&self) -> Bytes {
+    /// As much of its beginning as was read ahead.
+    pub(super) fn opening(&self, session: &Session) -> Bytes {
         match self {
             Self::Held(held) => held.opening.bytes.clone(),
-            Self::Streaming | Self::Buffered => Bytes::new(),
+            Self::Streaming | Self::Buffered => {
+                session.as_downstream().get_retry_buffer().unwrap_or_default()
+            }
+        }
+    }
+
+    /// The opening, when it was read ahead by us and not by pingora alone.
+    pub(super) fn held_opening(&self) -> &[u8] {
+        match self {
+            Self::Held(held) => &held.opening.bytes,
+            Self::Streaming | Self::Buffered => &[],
         }
     }
 
@@ -213,6 +225,27 @@ async fn read(session: &mut Session, count: u64, copy: &mut Option<BytesMut>) ->
         }
     }
     Ok(())
+}
+
+/// Reads the beginning of a body that will pass through: at least `wanted` bytes if that leaves some to read, which is
+/// what tells pingora that there is a body. One that fits pingora's buffer is read there, all of it.
+async fn begin(session: &mut Session, length: u64, wanted: u64) -> Result<Body, BodyError> {
+    if wanted == 0 {
+        return Ok(Body::Streaming);
+    }
+    if length <= RETRY_BUFFER_BYTES {
+        session.enable_retry_buffering();
+        read(session, length, &mut None).await?;
+        return Ok(Body::Buffered);
+    }
+    let mut bytes = BytesMut::new();
+    while (bytes.len() as u64) < wanted && length.saturating_sub(bytes.len() as u64) > RETRY_BUFFER_BYTES {
+        let Some(chunk) = session.read_request_body().await? else {
+            return Err(BodyError::Gone(Error::new_down(ErrorType::ConnectionClosed)));
+        };
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(Body::held(Opening { bytes: bytes.freeze(), buffered: 0 }, None))
 }
 
 /// Holds a body of known length above 64 KiB: unbuffered while more than 64 KiB remain (one read yields 64 KiB at

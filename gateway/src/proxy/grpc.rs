@@ -10,8 +10,10 @@ mod encoding;
 mod fields;
 mod first;
 pub(super) mod frame;
+mod health;
 mod own;
 mod reader;
+mod reflection;
 pub(super) mod rename;
 
 use http::{HeaderMap, HeaderName, Version as HttpVersion, header};

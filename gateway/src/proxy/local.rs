@@ -5,7 +5,7 @@ use bytes::Bytes;
 use pingora::{Error, ErrorSource, ErrorType, Result, proxy::Session};
 use serde::Serialize;
 use weir_config::gateway::Timeouts;
-use weir_protocol::{ModelName, OipError, Reason, openapi, rest::RestCall};
+use weir_protocol::{ModelName, OipError, Reason, headers, openapi, rest::RestCall};
 use weir_routing::Permit;
 
 use super::{
@@ -13,8 +13,8 @@ use super::{
     body::{Body, BodyError, HoldLimits},
     classify,
     context::{Context, Deadline},
-    fleet, grpc,
-    names::{self, Asked, Call, Names},
+    fleet, grpc, json_scan,
+    names::{self, Asked, Call, Names, Seen},
     overloaded, peer,
     respond::{self, Answer},
 };
@@ -107,11 +107,12 @@ impl Proxy {
         let names = match call.target() {
             Some(target) => Names::in_path(target, &request.headers)?,
             None => {
-                self.hold_body(session, ctx, length).await?;
-                return Err(OipError::new(Reason::Unsupported, "not offered yet").into());
+                self.hold_body(session, ctx, length, Some(snapshot.config.limits.scan_bytes)).await?;
+                Names::in_body(named_in(session, ctx)?, &session.req_header().headers)?
             }
         };
-        let asked = names::resolve(snapshot, request, names, Call::Rest(call))?;
+        let in_hand = call.target().is_none();
+        let asked = names::resolve(snapshot, session.req_header(), names, Call::Rest(call))?;
         if let Call::Rest(RestCall::ModelReady(target)) = &asked.call {
             return model_ready(snapshot, &asked, &target.model).map(Step::Answer).map_err(Stop::Refuse);
         }
@@ -119,7 +120,9 @@ impl Proxy {
             return Ok(Step::Answer(self.statistics(ctx, Some(&asked)).await?));
         }
         ctx.asked = Some(asked);
-        self.hold_body(session, ctx, length).await?;
+        if !in_hand {
+            self.hold_body(session, ctx, length, None).await?;
+        }
         self.admit(ctx)?;
         Ok(Step::Forward)
     }
@@ -184,11 +187,13 @@ impl Proxy {
         }
     }
 
+    /// Reads the body ahead; of one that is too long to be held, as much as is `searched` for names.
     async fn hold_body(
         &self,
         session: &mut Session,
         ctx: &mut Context,
         length: Option<u64>,
+        searched: Option<weir_protocol::Bytes>,
     ) -> Result<(), Stop> {
         let config = &ctx.snapshot.config;
         if waits_to_send(session) {
@@ -198,10 +203,27 @@ impl Proxy {
             replay: config.limits.replay_bytes.0,
             total: config.limits.replay_total_bytes.0,
             within: config.timeouts.body.min(ctx.deadline.left()),
+            searched: searched.map_or(0, |bytes| bytes.0),
         };
         ctx.body = Body::read_ahead(session, length, &self.held, &limits).await?;
         Ok(())
     }
+}
+
+/// The model that a JSON body names, as far as the body is in hand.
+fn named_in(session: &Session, ctx: &Context) -> Result<Seen, OipError> {
+    let body = ctx.body.opening(session);
+    let limit = ctx.snapshot.config.limits.scan_bytes;
+    let searched = body.get(..limit.as_usize()).unwrap_or(&body);
+    let found = json_scan::scan(searched)?;
+    let model_elsewhere = session.get_header(headers::CLIENT_MODEL).is_some();
+    if found.model.is_none() && !found.ended && !model_elsewhere {
+        return Err(OipError::bad_request(format!(
+            "the body does not name its model within the first {limit} (64 KiB without Content-Length): put \
+             `model` first, or send x-model"
+        )));
+    }
+    Ok(Seen { model: found.model.unwrap_or_default(), version: String::new() })
 }
 
 fn model_ready(snapshot: &Snapshot, asked: &Asked, name: &ModelName) -> Result<Answer, OipError> {

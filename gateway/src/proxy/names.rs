@@ -72,6 +72,13 @@ pub(super) struct Seen {
     pub(super) version: String,
 }
 
+impl Seen {
+    /// Whether a body names a model, and not this one.
+    pub(super) fn says_other_than(&self, model: &ModelName) -> bool {
+        !self.model.is_empty() && self.model != model.as_str()
+    }
+}
+
 /// The names that a client gave, from wherever, with no contradiction among them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Names {

@@ -83,20 +83,23 @@ fn pick(ctx: &Context, asked: &Asked, tried: &[WorkerId]) -> Result<Lease, OipEr
 /// What to send instead of the opening so that this worker understands the names; an error when that is needed and
 /// cannot be done.
 fn instead(ctx: &Context, asked: &Asked, lease: &Lease) -> Result<Option<Bytes>, ()> {
-    let Call::Grpc(call) = &asked.call else { return Ok(None) };
     if lease.endpoint().spec.kind == EndpointKind::Weir {
         return Ok(None);
     }
+    let Call::Grpc(call) = &asked.call else {
+        let other = asked.seen.as_ref().is_some_and(|seen| seen.says_other_than(&asked.model));
+        return if other { Err(()) } else { Ok(None) };
+    };
     let Some(rename) = Rename::needed(asked, lease.versioned()) else { return Ok(None) };
     // Every message of a stream has the names, and only the first is at hand.
-    let renamed = if call.is_stream() { None } else { rename.apply(&ctx.body.opening()) };
+    let renamed = if call.is_stream() { None } else { rename.apply(ctx.body.held_opening()) };
     renamed.map(Some).ok_or(())
 }
 
 fn unsayable(asked: &Asked) -> OipError {
     let message = format!(
-        "the workers of model '{}' read its name in the message, where it cannot be changed: use its own name and \
-         version (streams, compressed and very large messages)",
+        "the workers of model '{}' read its name in the body, where it cannot be changed: use its own name and version \
+         (over gRPC: within streams, compressed and very large messages)",
         asked.model
     );
     OipError::bad_request(message)
@@ -167,7 +170,7 @@ pub(super) fn rewrite(session: &Session, request: &mut RequestHeader, ctx: &Cont
     };
     request.insert_header(header::HOST, authority.as_str())?;
     if spec.kind == EndpointKind::Foreign {
-        return Ok(());
+        return request.insert_header(headers::CLIENT_REQUEST_ID, ctx.request_id.as_str());
     }
     request.insert_header(headers::REQUEST_ID, ctx.request_id.as_str())?;
     if ctx.deadline.at.is_some() {

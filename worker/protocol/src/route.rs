@@ -5,7 +5,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::{ModelName, OipError, Version};
+use crate::{ModelName, OipError, Version, error::shown};
 
 /// The names in a body and their meaning: `<model as seen>;<version as seen>;<model>;<version>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +29,12 @@ impl ResolvedRoute {
         if self.seen_model == model && self.seen_version == version {
             return Ok(());
         }
-        Err(OipError::bad_request("the request names its model or version more than once: name each once"))
+        let (model, version) = (shown(model), shown(version));
+        Err(OipError::bad_request(format!(
+            "the message names model '{model}' and version '{version}', but was sent here for '{}' and '{}': name each \
+             once, and the same throughout a stream",
+            self.seen_model, self.seen_version
+        )))
     }
 }
 

@@ -4,7 +4,8 @@ use tokio::io::AsyncWriteExt;
 
 use super::{super::test_session::session, *};
 
-const LIMITS: HoldLimits = HoldLimits { replay: 1 << 20, total: 4 << 20, within: Duration::from_secs(20) };
+const LIMITS: HoldLimits =
+    HoldLimits { replay: 1 << 20, total: 4 << 20, within: Duration::from_secs(20), searched: 0 };
 
 fn pattern(bytes: usize) -> Vec<u8> {
     (0..bytes).map(|index| (index % 251) as u8).collect()

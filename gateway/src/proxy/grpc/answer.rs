@@ -3,13 +3,14 @@
 //! An error before an answer has begun is one header block (trailers only); after that it is the trailers that the
 //! worker did not send. Called by [`crate::proxy::respond`] and [`super::own`].
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use pingora::{
     Error, ErrorType, Result, http::ResponseHeader, protocols::http::ServerSession, proxy::Session,
 };
+use tokio::time::timeout;
 use weir_protocol::{OipError, Reason, grpc::code_of, headers};
 
 use super::{STATUS, encoding};
@@ -65,6 +66,20 @@ pub(in crate::proxy) async fn end(
         }
     }
     session.as_downstream_mut().write_response_trailers(trailers).await
+}
+
+/// Waits for so long.
+///
+/// # Errors
+/// The client has left.
+pub(in crate::proxy) async fn pause(session: &mut Session, duration: Duration) -> Result<()> {
+    let Some(left) = session.as_downstream_mut().watch_h2_stream_close() else {
+        return Error::e_explain(ErrorType::InternalError, "a gRPC answer needs HTTP/2");
+    };
+    match timeout(duration, left).await {
+        Err(_) => Ok(()),
+        Ok(_) => Err(Error::new_down(ErrorType::ConnectionClosed)),
+    }
 }
 
 fn head(ctx: &Context) -> Result<ResponseHeader> {

@@ -127,7 +127,7 @@ fn names(reader: &Reader, prefix: Prefix, bounds: Bounds<'_>) -> Result<Fields, 
         (false, _) => fields::scan(message, whole),
         (true, Some(encoding)) => {
             let inflated = encoding.inflate(message, bounds.limits.scan_bytes.0)?;
-            fields::scan(&inflated.bytes, whole && inflated.whole)
+            fields::scan(&inflated.bytes, whole && !inflated.cut)
         }
         (true, None) => {
             return Err(OipError::bad_request("a message is compressed, and grpc-encoding does not say how"));

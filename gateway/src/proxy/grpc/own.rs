@@ -1,27 +1,33 @@
-//! Calls that the gateway answers itself: liveness, readiness, server metadata, and what it does not let clients do.
+//! Calls that the gateway answers itself: health, metadata and statistics of the fleet, and what it does not let clients
+//! do.
 //!
 //! Called by [`super`] with the method; reads the request's message where the answer depends on it.
 
 use bytes::Bytes;
 use pingora::proxy::Session;
 use prost::Message;
+use tonic_health::pb::HealthCheckRequest;
 use weir_protocol::{
     OipError, Reason,
-    grpc::{GrpcCall, ModelReadyResponse, ServerLiveResponse, ServerMetadataResponse, ServerReadyResponse},
+    grpc::{
+        GrpcCall, ModelReadyResponse, ModelStatisticsRequest, RepositoryIndexRequest, ServerLiveResponse,
+        ServerMetadataResponse, ServerReadyResponse,
+    },
+    headers,
 };
 
 use super::{
     answer,
     encoding::{Encoding, Inflated},
-    frame::framed,
     reader::Reader,
 };
 use crate::{
     proxy::{
         Proxy,
         context::Context,
+        fleet::CONTROL_ELSEWHERE,
         local::{self, Step, Stop},
-        names::Asked,
+        names::{self, Asked, Call, Names, Seen},
         respond::{self, Answer},
     },
     registry::Snapshot,
@@ -68,7 +74,7 @@ pub(super) async fn next_message<M: Message + Default>(
     let bytes = match (prefix.compressed, encoding) {
         (false, _) => bytes,
         (true, Some(encoding)) => match encoding.inflate(&bytes, MESSAGE_BYTES)? {
-            Inflated { bytes, whole: true } => Bytes::from(bytes),
+            Inflated { bytes, cut: false } => Bytes::from(bytes),
             Inflated { .. } => return Err(OipError::bad_request("the message is too large").into()),
         },
         (true, None) => {
@@ -80,6 +86,21 @@ pub(super) async fn next_message<M: Message + Default>(
     M::decode(bytes)
         .map(Some)
         .map_err(|_| OipError::bad_request("the message is no message of this call").into())
+}
+
+/// The model version that statistics are asked of; `None` for all models.
+fn statistics_of(
+    session: &Session,
+    ctx: &Context,
+    request: ModelStatisticsRequest,
+) -> Result<Option<Asked>, OipError> {
+    let header = session.req_header();
+    if request.name.is_empty() && !header.headers.contains_key(headers::CLIENT_MODEL) {
+        return Ok(None);
+    }
+    let seen = Seen { model: request.name, version: request.version };
+    let names = Names::in_body(seen, &header.headers)?;
+    names::resolve(&ctx.snapshot, header, names, Call::Grpc(GrpcCall::ModelStatistics)).map(Some)
 }
 
 impl Proxy {
@@ -94,12 +115,37 @@ impl Proxy {
         let answer = match call {
             GrpcCall::ServerLive => Answer::message(&ServerLiveResponse { live: true }),
             GrpcCall::ServerReady => Answer::message(&ServerReadyResponse { ready: self.registry.ready() }),
-            GrpcCall::ServerMetadata => Answer::message(&server_metadata()),
-            GrpcCall::RepositoryModelLoad | GrpcCall::RepositoryModelUnload => {
-                let message = "models are loaded and unloaded through the gateway's admin listener only";
-                return Err(OipError::new(Reason::Forbidden, message).into());
+            GrpcCall::ServerMetadata => {
+                Answer::message(&ServerMetadataResponse::from(respond::server_metadata()))
             }
-            _ => return Err(OipError::new(Reason::Unsupported, "not offered yet").into()),
+            GrpcCall::RepositoryModelLoad | GrpcCall::RepositoryModelUnload => {
+                return Err(OipError::new(Reason::Forbidden, CONTROL_ELSEWHERE).into());
+            }
+            GrpcCall::HealthCheck => {
+                let request: HealthCheckRequest = only_message(session, ctx, encoding).await?;
+                self.check(session, &request.service)?
+            }
+            GrpcCall::HealthWatch => {
+                let request: HealthCheckRequest = only_message(session, ctx, encoding).await?;
+                return self.watch(session, ctx, &request.service).await;
+            }
+            GrpcCall::Reflection => return self.reflect(session, ctx).await,
+            GrpcCall::ModelStatistics => {
+                let request: ModelStatisticsRequest = only_message(session, ctx, encoding).await?;
+                let asked = statistics_of(session, ctx, request)?;
+                Answer::message(&*self.statistics_message(ctx, asked.as_ref()).await?)
+            }
+            GrpcCall::RepositoryIndex => {
+                let request: RepositoryIndexRequest = only_message(session, ctx, encoding).await?;
+                Answer::message(&Self::index_message(ctx, request.ready))
+            }
+            GrpcCall::ModelReady
+            | GrpcCall::ModelMetadata
+            | GrpcCall::ModelInfer
+            | GrpcCall::ModelStreamInfer
+            | GrpcCall::ModelConfig => {
+                return Err(OipError::new(Reason::Internal, "this call is a worker's to answer").into());
+            }
         };
         Ok(Step::Answer(answer))
     }
@@ -110,15 +156,5 @@ impl Proxy {
         answer::end(session, ctx, None).await.map_err(Stop::Gone)?;
         ctx.answered_here = true;
         Ok(Step::Answered)
-    }
-}
-
-/// What REST's `GET /v2` says.
-fn server_metadata() -> ServerMetadataResponse {
-    let metadata = respond::server_metadata();
-    ServerMetadataResponse {
-        name: metadata.name,
-        version: metadata.version,
-        extensions: metadata.extensions.into_iter().map(Into::into).collect(),
     }
 }

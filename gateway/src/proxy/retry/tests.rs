@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use pingora::ErrorType;
-use weir_protocol::{Lifecycle, rest::RestCall};
+use weir_protocol::{Lifecycle, grpc::GrpcCall, rest::RestCall};
 
 use super::{
     super::{
@@ -167,6 +167,47 @@ async fn a_lack_of_sockets_is_told_as_overload_and_blames_no_worker() {
     assert!(!after_connect_failure(&session, &mut ctx, error).retry());
     assert_eq!(reason(&ctx), Some(Reason::Overloaded));
     assert!(blames_worker(&Error::new_up(ErrorType::ConnectRefused), &ctx));
+}
+
+#[tokio::test]
+async fn an_answer_of_another_protocol_is_none() {
+    let (registry, _tasks) = fleet(1).await;
+    let (_session, mut ctx) = request(&registry).await;
+    let answer = |status: u16, kind: &'static str| {
+        let mut response = ResponseHeader::build(status, None).unwrap();
+        response.insert_header("content-type", kind).unwrap();
+        response
+    };
+    assert!(check_answer(&answer(101, ""), &ctx).is_err());
+    assert!(check_answer(&answer(500, "text/html"), &ctx).is_ok(), "over REST every status is an answer");
+    ctx.grpc.spoken = true;
+    assert!(check_answer(&answer(200, "application/grpc+proto"), &ctx).is_ok());
+    for (status, kind) in [(200, "application/json"), (404, "application/grpc"), (502, "text/html"), (200, "")] {
+        assert!(check_answer(&answer(status, kind), &ctx).is_err(), "{status} {kind}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_found_its_connection_gone_tries_again_and_blames_nobody() {
+    let (registry, _tasks) = fleet(1).await;
+    let (session, mut ctx) = request(&registry).await;
+    let gone = || Error::new_up(ErrorType::H2Error);
+    assert!(!blames_worker(&gone(), &ctx));
+    for _ in 1..ctx.snapshot.config.limits.attempts {
+        assert!(after_connect_failure(&session, &mut ctx, gone()).retry(), "the only worker, another connection");
+        begin(&mut ctx);
+    }
+    assert!(!after_connect_failure(&session, &mut ctx, gone()).retry());
+    assert_eq!(reason(&ctx), Some(Reason::WorkerFailed));
+}
+
+#[tokio::test]
+async fn a_stream_that_was_silent_for_too_long_is_not_begun_anew() {
+    let (registry, _tasks) = fleet(2).await;
+    let (session, mut ctx) = request(&registry).await;
+    ctx.grpc.call = Some(GrpcCall::ModelStreamInfer);
+    assert!(!after_break(&session, &mut ctx, Error::new_up(ErrorType::ReadTimedout), false).retry());
+    assert_eq!(reason(&ctx), Some(Reason::WorkerFailed));
 }
 
 #[tokio::test]
