@@ -1,12 +1,13 @@
 """Workers and a gateway for the client checks: the real binaries on free ports of loopback.
 
-Two workers, `a` and `b`, serve the models of models.py; a gateway stands before both. Checks share them, so a check may
-load and unload only the model `spare`, at worker `a`. The binaries come from the folder WEIR_BIN_DIR.
+Two workers, `a` and `b`, serve the models of models.py; a gateway stands before both. All checks share them, so a check
+may load and unload only the model `spare`, at worker `a`. The binaries come from the folder WEIR_BIN_DIR.
 """
 
 import contextlib
 import csv
 import ctypes
+import functools
 import json
 import os
 import pathlib
@@ -24,51 +25,78 @@ import numpy
 READY_LIMIT_SECONDS = 60
 STOP_LIMIT_SECONDS = 10
 PR_SET_PDEATHSIG = 1
+# Where the shared servers are, for the processes that run checks.
+FLEET = "WEIR_CLIENTS_FLEET"
 
 
-class Fleet(contextlib.ExitStack):
-    """Running servers; `workers` and `gateway` are their addresses, `host:port`. `close` ends everything."""
+class Servers(contextlib.ExitStack):
+    """Running programs with their configuration and logs in `folder`; all end when it is closed."""
 
-    def __init__(self):
+    def __init__(self, folder):
         super().__init__()
-        try:
-            self.folder = pathlib.Path(self.enter_context(tempfile.TemporaryDirectory(prefix="weir-clients-")))
-            self._start()
-        except BaseException:
-            self.close()
-            raise
+        self.folder = folder
 
-    def _start(self):
-        self.models = self.folder / "models"
-        models.write(self.models)
-        self.workers = free_addresses(2)
-        children = []
-        for name, address in zip("ab", self.workers, strict=True):
-            config = f'[worker]\nname = "{name}"\nlisten = "{address}"\nrepository = "{self.models}"\n'
-            config += 'control = true\nintra_op_threads = 1\n'
-            children.append(self.server("weir-worker", name, config))
-        for child, address in zip(children, self.workers, strict=True):
-            child.wait_until(lambda address=address: serves_all(address))
-        self.gateway, _ = self.start_gateway("gateway", [])
-
-    def start_gateway(self, name, others):
-        """A gateway before both workers and `others` (TOML); its addresses for clients and for operators."""
-        address, admin = free_addresses(2)
-        config = f'[gateway]\nlisten = ["{address}"]\ndrain_delay = "0s"\npolicy = "round_robin"\n'
-        config += f'[admin]\nlisten = "{admin}"\n'
-        config += '[[model]]\nname = "digits"\nversion_labels = { stable = 1 }\n'
-        for worker, of in zip("ab", self.workers, strict=True):
-            config += f'[[worker]]\nname = "{worker}"\nurl = "http://{of}"\n'
-        child = self.server("weir-gateway", name, config + "".join(others))
-        child.wait_until(lambda: all(health == "healthy" for health in healths(admin).values()) and serves_all(address))
-        return address, admin
-
-    def server(self, program, name, config):
+    def weir(self, program, name, config):
         """Starts one of Weir's programs with this configuration."""
         file = self.folder / f"{name}.toml"
         file.write_text(f"version = 1\n{config}")
         binary = pathlib.Path(os.environ["WEIR_BIN_DIR"]) / program
-        return self.enter_context(Child(self.folder / f"{name}.log", [binary, "--config", file]))
+        return self.child(name, [binary, "--config", file])
+
+    def child(self, name, command, **options):
+        """Starts a program."""
+        return self.enter_context(Child(self.folder / f"{name}.log", command, **options))
+
+    def workers(self, names, repository):
+        """The addresses of one worker a name, when they serve every model."""
+        addresses = free_addresses(len(names))
+        children = []
+        for name, address in zip(names, addresses, strict=True):
+            config = f'[worker]\nname = "{name}"\nlisten = "{address}"\nrepository = "{repository}"\ncontrol = true\n'
+            children.append(self.weir("weir-worker", name, config))
+        for child, address in zip(children, addresses, strict=True):
+            child.wait_until(lambda address=address: serves_all(address))
+        return addresses
+
+    def gateway(self, name, workers, more=""):
+        """The addresses of a gateway for clients and for operators, when all its workers are healthy."""
+        address, admin = free_addresses(2)
+        config = f'[gateway]\nlisten = ["{address}"]\ndrain_delay = "0s"\npolicy = "round_robin"\n'
+        config += f'[admin]\nlisten = "{admin}"\n'
+        config += '[[model]]\nname = "digits"\nversion_labels = { stable = 1 }\n'
+        for worker, of in zip("abcdef", workers):
+            config += f'[[worker]]\nname = "{worker}"\nurl = "http://{of}"\n'
+        child = self.weir("weir-gateway", name, config + more)
+        child.wait_until(lambda: set(healths(admin).values()) == {"healthy"} and serves_all(address))
+        return address, admin
+
+
+@contextlib.contextmanager
+def running():
+    """Starts what all checks share; the environment that tells `shared` where it is."""
+    with tempfile.TemporaryDirectory(prefix="weir-clients-") as folder:
+        folder = pathlib.Path(folder)
+        models.write(folder / "models")
+        with Servers(folder) as servers:
+            workers = servers.workers("ab", folder / "models")
+            gateway, _ = servers.gateway("gateway", workers)
+            yield {FLEET: json.dumps({"folder": str(folder), "workers": workers, "gateway": gateway})}
+
+
+class Shared:
+    """The servers that all checks share: addresses, `host:port`, and the folder of their models."""
+
+    def __init__(self):
+        told = json.loads(os.environ[FLEET])
+        self.folder = pathlib.Path(told["folder"])
+        self.models = self.folder / "models"
+        self.workers = told["workers"]
+        self.gateway = told["gateway"]
+
+
+@functools.cache
+def shared():
+    return Shared()
 
 
 class Child:
@@ -111,22 +139,6 @@ class Child:
                 log = self.log.read_text()
                 raise RuntimeError(f"{program} is not ready (status {self.process.poll()}):\n{log}")
             time.sleep(0.05)
-
-
-_shared = []
-
-
-def shared():
-    """The servers that checks share, started by the first one that asks."""
-    if not _shared:
-        _shared.append(Fleet())
-    return _shared[0]
-
-
-def stop_shared():
-    """Ends the shared servers, where there are any."""
-    while _shared:
-        _shared.pop().close()
 
 
 def free_addresses(count):

@@ -8,9 +8,13 @@ clients, WEIR_PERF_ANALYZER = that program, WEIR_MLSERVER = a folder with MLServ
 the checks whose names hold one of them; `--write` brings the table of docs/PROTOCOL.md up to date.
 """
 
+import json
 import logging
+import os
 import pathlib
+import subprocess
 import sys
+import tempfile
 import time
 import unittest
 
@@ -55,7 +59,7 @@ class Results(unittest.TestResult):
     def addSkip(self, test, reason):
         super().addSkip(test, reason)
         # A module that cannot be loaded says in its reason which clients it is about: `client, client: why`.
-        for client in getattr(test, "client", reason.split(":")[0]).split(", "):
+        for client in getattr(test, "client_name", reason.split(":")[0]).split(", "):
             self.table.skip(client)
         print(f"skipped: {test.id()}: {reason}", flush=True)
 
@@ -64,42 +68,60 @@ class Results(unittest.TestResult):
         self.table.record(test, False)
         print(f"{part.id()} ... FAILED\n{trace}", flush=True)
 
-    def fail(self, name, why):
-        """Something else than a test that is not as it should be."""
-        self.failed.append(name)
-        print(f"{name} ... FAILED\n{why}", flush=True)
-
-    def summary(self):
-        lines = [f"failed: {name}" for name in self.failed]
-        counts = f"passed={self.passed} failed={len(self.failed)} skipped={len(self.skipped)}"
-        return "\n".join([*lines, f"clients: {counts}"])
+    def told(self):
+        """What the process that runs all modules wants to know."""
+        return {"passed": self.passed, "failed": self.failed, "skipped": len(self.skipped), "table": self.table.told()}
 
 
 def chosen(suite, words):
-    """The tests of a suite whose names hold one of the words; all of them without words."""
+    """The tests of a suite whose names hold one of the words, and modules that cannot be loaded."""
     for part in suite:
         if isinstance(part, unittest.TestSuite):
             yield from chosen(part, words)
-        elif not words or any(word in part.id() for word in words):
+        elif not words or any(word in part.id() for word in [*words, "unittest.loader"]):
             yield part
 
 
-def main():
-    words = [word for word in sys.argv[1:] if word != "--write"]
+def run_module(name, words, results_file):
+    """Runs one module's tests in this process."""
     # unittest runs event loops in debug mode, which remarks on every slow step of a client.
     logging.getLogger("asyncio").setLevel(logging.ERROR)
     results = Results()
-    tests = unittest.defaultTestLoader.discover(str(HERE))
-    try:
-        unittest.TestSuite(chosen(tests, words)).run(results)
-    finally:
-        fleet.stop_shared()
-    if "--write" in sys.argv:
-        results.table.write()
-    elif not words and results.table.differs():
-        results.fail("docs/PROTOCOL.md", "its table says something else than was seen: run.py --write")
-    print(results.summary())
-    return 1 if results.failed else 0
+    tests = unittest.defaultTestLoader.discover(str(HERE), f"{name}.py")
+    unittest.TestSuite(chosen(tests, words)).run(results)
+    pathlib.Path(results_file).write_text(json.dumps(results.told()))
+
+
+def run_all(words, write):
+    """Runs every module in a process of its own: two clients that bring the same messages cannot share one."""
+    passed, failed, skipped, table = 0, [], 0, Table()
+    with fleet.running() as environment, tempfile.TemporaryDirectory() as folder:
+        for module in sorted(file.stem for file in HERE.glob("test_*.py")):
+            file = pathlib.Path(folder) / module
+            command = [sys.executable, "-B", __file__, f"--module={module}", f"--results={file}", *words]
+            ended = subprocess.run(command, env=os.environ | environment, check=False)
+            if not file.exists():
+                failed.append(f"{module} ended with status {ended.returncode}")
+                continue
+            told = json.loads(file.read_text())
+            passed, failed, skipped = passed + told["passed"], failed + told["failed"], skipped + told["skipped"]
+            table.add(told["table"])
+    if write:
+        table.write()
+    elif not words and table.differs():
+        failed.append("docs/PROTOCOL.md: its table says something else than was seen (run.py --write)")
+    for name in failed:
+        print(f"failed: {name}")
+    print(f"clients: passed={passed} failed={len(failed)} skipped={skipped}")
+    return 1 if failed else 0
+
+
+def main():
+    options = dict(word[2:].partition("=")[::2] for word in sys.argv[1:] if word.startswith("--"))
+    words = [word for word in sys.argv[1:] if not word.startswith("--")]
+    if "module" in options:
+        return run_module(options["module"], words, options["results"])
+    return run_all(words, "write" in options)
 
 
 if __name__ == "__main__":

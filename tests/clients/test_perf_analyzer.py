@@ -1,0 +1,92 @@
+"""NVIDIA's load generator, perf_analyzer: over HTTP, gRPC and gRPC streams, by concurrency and by rate.
+
+It reads metadata, configuration and statistics before and after its load, so a run that ends well has used all of them.
+"""
+
+import csv
+import os
+import pathlib
+import subprocess
+import tempfile
+import unittest
+
+from sides import Gateway, Worker
+from table import calls
+
+PROGRAM = os.environ.get("WEIR_PERF_ANALYZER")
+CLIENT = "perf_analyzer 2.51.0"
+if PROGRAM is None:
+    why = os.environ.get("WEIR_PERF_ANALYZER_MISSING", "WEIR_PERF_ANALYZER is not set")
+    raise unittest.SkipTest(f"{CLIENT}: {why}")
+
+REQUESTS = 200
+LIMIT_SECONDS = 60
+CONCURRENCY = ["--concurrency-range", "4"]
+RATE = ["--request-rate-range", str(REQUESTS)]
+STREAM = ["-i", "grpc", "--streaming"]
+
+
+class Checks:
+    client_name = CLIENT
+
+    def run_load(self, *options):
+        """Sends requests to `digits`, eight rows each; the line of the report."""
+        with tempfile.TemporaryDirectory() as folder:
+            report = pathlib.Path(folder) / "report.csv"
+            command = [PROGRAM, "-m", "digits", "-u", self.address(), "-b", "8", "-f", report]
+            command += ["--request-count", str(REQUESTS), *options]
+            run = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False)
+            said = run.stdout + run.stderr
+            self.assertEqual(run.returncode, 0, said)
+            self.assertNotIn("error", said.lower())
+            (line,) = list(csv.DictReader(report.read_text().splitlines()))
+            return said, line
+
+    def assert_measured(self, *options):
+        said, line = self.run_load(*options)
+        self.assertGreater(float(line["Inferences/Second"]), 0)
+        # The server's own account of the time, out of its statistics.
+        self.assertIn(f"Inference count: {8 * REQUESTS}", said)
+        for part in ("Server Queue", "Server Compute Input", "Server Compute Infer", "Server Compute Output"):
+            self.assertGreaterEqual(float(line[part]), 0, part)
+        self.assertGreater(float(line["Server Compute Infer"]), 0)
+
+    @calls("-i http --concurrency-range")
+    def test_http_by_concurrency(self):
+        self.assert_measured("-i", "http", *CONCURRENCY)
+
+    @calls("-i http --request-rate-range")
+    def test_http_by_rate(self):
+        self.assert_measured("-i", "http", *RATE)
+
+    @calls("-i http --input-tensor-format json --output-tensor-format json")
+    def test_http_as_json(self):
+        self.assert_measured("-i", "http", *CONCURRENCY, "--input-tensor-format", "json", "--output-tensor-format", "json")
+
+    @calls("-i grpc --concurrency-range")
+    def test_grpc_by_concurrency(self):
+        self.assert_measured("-i", "grpc", *CONCURRENCY)
+
+    @calls("-i grpc --request-rate-range")
+    def test_grpc_by_rate(self):
+        self.assert_measured("-i", "grpc", *RATE)
+
+    @calls("-i grpc --grpc-compression-algorithm gzip")
+    def test_grpc_compressed(self):
+        self.assert_measured("-i", "grpc", *CONCURRENCY, "--grpc-compression-algorithm", "gzip")
+
+    @calls("-i grpc --streaming --concurrency-range")
+    def test_stream_by_concurrency(self):
+        self.assert_measured(*STREAM, *CONCURRENCY)
+
+    @calls("-i grpc --streaming --request-rate-range")
+    def test_stream_by_rate(self):
+        self.assert_measured(*STREAM, *RATE)
+
+
+class PerfAnalyzerWorker(Checks, Worker, unittest.TestCase):
+    pass
+
+
+class PerfAnalyzerGateway(Checks, Gateway, unittest.TestCase):
+    pass
