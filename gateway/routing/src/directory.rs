@@ -79,7 +79,7 @@ pub enum Unresolved {
 impl Directory {
     /// Builds the directory of `members`, whose worker names are unique.
     ///
-    /// Counts of a replica live on when its worker keeps name and address; a new address is a new process and
+    /// Counts of a replica live on when its worker keeps name, address and kind; another one is a new process and
     /// starts from zero. Models of a member without report stay as `previous` had them, so a known name does not
     /// become unknown while its workers are away. Models of workers that are no members any more go.
     #[must_use]
@@ -150,7 +150,7 @@ impl Directory {
         let spec = &member.endpoint.spec;
         let replica = |held: Held<'_>| {
             let before = self.pool(held.model, held.version).and_then(|pool| pool.on(&spec.id));
-            let live = before.filter(|before| before.endpoint.spec.address == spec.address);
+            let live = before.filter(|before| before.endpoint.spec.same_process(spec));
             let live = live.map(|before| Arc::clone(&before.live)).unwrap_or_default();
             Replica::new(Arc::clone(&member.endpoint), held, live)
         };

@@ -56,12 +56,21 @@ pub struct EndpointSpec {
     pub labels: Labels,
 }
 
+impl EndpointSpec {
+    /// Whether both are about the same process, so that what was observed of it still holds: a worker of the same kind
+    /// at the same address. Whether they have the same name is for the caller to know.
+    #[must_use]
+    pub fn same_process(&self, other: &Self) -> bool {
+        self.address == other.address && self.kind == other.kind
+    }
+}
+
 /// A registered worker: its registration and its live state, which outlives changes to the registration.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
     /// What the operator registered.
     pub spec: EndpointSpec,
-    /// What was observed since; shared by every registration of the same worker at the same address.
+    /// What was observed since; shared by every registration of the same worker and process.
     pub live: Arc<EndpointLive>,
 }
 

@@ -349,3 +349,42 @@ async fn the_listener_serves_and_ends_with_its_stop_signal() {
     served.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
+
+#[tokio::test]
+async fn the_index_of_the_fleet_is_told_with_and_without_what_is_not_ready() {
+    let gateway = Gateway::start(None);
+    gateway.settle().await;
+    let ready = serde_json::json!([{ "name": "digits", "version": "1", "state": "READY", "reason": "" }]);
+    for path in ["/v2/repository/index", "/v2/repository/any/index", "/v2/repository/models/index"] {
+        for body in ["", "{}", "{\"ready\": true}"] {
+            assert_eq!(gateway.post(path, body).await, (200, ready.clone()), "{path} {body}");
+        }
+    }
+    gateway.admin.registry.snapshot().endpoints[0].live.set_draining(true);
+    assert_eq!(gateway.post("/v2/repository/index", "{}").await.1[0]["state"], "UNAVAILABLE");
+    let (_, index) = gateway.post("/v2/repository/index", "{\"ready\": true}").await;
+    assert_eq!(index, serde_json::json!([]));
+    assert_eq!(gateway.post("/v2/repository/index", "{\"ready\": 1}").await.0, 400);
+}
+
+#[tokio::test]
+async fn a_model_is_loaded_where_it_is_known_and_every_worker_answers_for_itself() {
+    let gateway = Gateway::start(None);
+    gateway.settle().await;
+    for path in ["/v2/repository/models/digits/load", "/v2/repository/any/models/digits/unload"] {
+        let (status, body) = gateway.post(path, "").await;
+        assert_eq!(status, 502, "nobody listens there: {body}");
+        assert_eq!(
+            (&body["workers"][0]["worker"], &body["workers"][0]["status"]),
+            (&"a".into(), &502.into())
+        );
+        assert_eq!(body["workers"].as_array().unwrap().len(), 1, "the other has no such model");
+        assert!(body["error"].as_str().unwrap().starts_with("a: cannot reach 127.0.0.1:1001"), "{body}");
+    }
+    let (_, body) = gateway.post("/v2/repository/models/new/load", "").await;
+    assert_eq!(body["workers"].as_array().unwrap().len(), 2, "any worker may have its files");
+    assert_eq!(gateway.post("/v2/repository/models/new/unload", "").await.0, 404);
+    assert_eq!(gateway.post("/v2/repository/models/a%20b/load", "").await.0, 400);
+    let unmarked = request(Method::POST, "/v2/repository/models/digits/unload", &[]);
+    assert_eq!(gateway.call(unmarked).await.0, 403);
+}

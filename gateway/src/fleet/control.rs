@@ -108,10 +108,10 @@ impl Fleet {
         let work = async move {
             let path = format!("/v2/repository/models/{model}/{}", action.name());
             let tell = |worker| tell(&calls, &snapshot, worker, Call::post(&path, body.clone()), action);
-            let said =
-                futures_util::stream::iter(workers.clone()).map(tell).buffered(AT_ONCE).collect().await;
-            settle(&registry, &workers).await;
-            tracing::info!(%model, action = action.name(), workers = workers.len(), "model control was passed on");
+            let said: Vec<Said> =
+                futures_util::stream::iter(workers).map(tell).buffered(AT_ONCE).collect().await;
+            settle(&registry, &said).await;
+            tracing::info!(%model, action = action.name(), workers = said.len(), "model control was passed on");
             Controlled { said }
         };
         self.carry_out("fleet control", work).await.ok_or_else(stopping)
@@ -166,10 +166,11 @@ fn message(body: &[u8]) -> String {
     }
 }
 
-/// Waits until each of these workers has reported twice since: the first report may have been on its way already.
-async fn settle(registry: &Registry, workers: &[Arc<Endpoint>]) {
+/// Waits until each worker that answered has reported twice since: the first report may have been on its way already.
+async fn settle(registry: &Registry, said: &[Said]) {
     let until = Instant::now() + SETTLING_TIME;
-    let mut waiting: Vec<_> = workers.iter().map(|worker| News::of(registry, worker)).collect();
+    let answered = said.iter().filter(|said| said.status != NO_ANSWER);
+    let mut waiting: Vec<_> = answered.map(|said| News::of(registry, &said.worker)).collect();
     while !waiting.is_empty() && Instant::now() < until {
         sleep(SETTLING_STEP).await;
         waiting.retain_mut(|news| !news.heard_twice(registry));
@@ -184,10 +185,9 @@ struct News {
 }
 
 impl News {
-    fn of(registry: &Registry, worker: &Endpoint) -> Self {
-        let worker = worker.spec.id.clone();
-        registry.probe_now(&worker);
-        Self { last: report(registry, &worker), worker, heard: 0 }
+    fn of(registry: &Registry, worker: &WorkerId) -> Self {
+        registry.probe_now(worker);
+        Self { last: report(registry, worker), worker: worker.clone(), heard: 0 }
     }
 
     /// A worker that cannot be heard of is not waited for.

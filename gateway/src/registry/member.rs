@@ -39,7 +39,7 @@ impl Members {
         members
     }
 
-    /// Takes over the workers of `config`. One whose name and address were registered before keeps its live state:
+    /// Takes over the workers of `config`. One whose name, address and kind were registered before keeps its live state:
     /// requests in flight, drain, health, last report.
     pub(super) fn register(&mut self, config: &GatewayConfig) {
         let thresholds = settings::thresholds(config);
@@ -47,7 +47,7 @@ impl Members {
             self.list.drain(..).map(|member| (member.endpoint.spec.id.clone(), member)).collect();
         for worker in &config.workers {
             let spec = settings::endpoint(worker);
-            let kept = before.remove(&spec.id).filter(|member| member.is(&spec));
+            let kept = before.remove(&spec.id).filter(|member| member.endpoint.spec.same_process(&spec));
             self.list.push(match kept {
                 Some(member) => member.registered_again(spec, thresholds),
                 None => Member::new(spec, thresholds),
@@ -119,12 +119,6 @@ impl Member {
     fn new(spec: EndpointSpec, thresholds: HealthThresholds) -> Self {
         let tracker = HealthTracker::new(thresholds);
         Self { endpoint: Arc::new(Endpoint::new(spec)), sighting: Arc::default(), tracker }
-    }
-
-    /// Whether `spec` is about the same process: the same kind of worker at the same address.
-    fn is(&self, spec: &EndpointSpec) -> bool {
-        let before = &self.endpoint.spec;
-        before.address == spec.address && before.kind == spec.kind
     }
 
     /// The same worker under a changed registration (weight, labels, host name).

@@ -225,6 +225,32 @@ async fn a_worker_at_another_address_starts_unknown_and_events_of_the_old_addres
 }
 
 #[tokio::test]
+async fn a_worker_of_another_kind_starts_unknown_and_one_with_another_grpc_address_stays() {
+    let (registry, _tasks) = running(config(TWO_WORKERS));
+    hear(&registry, "a", report(1, &SERVING)).await;
+    let health = || registry.snapshot().worker(&name("a")).unwrap().0.live.health();
+    let with = |line: &str| config(&TWO_WORKERS.replace("1001\"", &format!("1001\"\n{line}")));
+    registry.apply(with("grpc_url = \"http://127.0.0.1:1009\"")).await.unwrap();
+    assert_eq!(health(), Health::Healthy);
+    assert_eq!(registry.snapshot().endpoints[0].spec.grpc_address.port(), 1009);
+    registry.apply(with("kind = \"oip\"")).await.unwrap();
+    assert_eq!(health(), Health::Unknown);
+}
+
+#[tokio::test]
+async fn a_worker_that_begins_to_number_its_versions_is_seen_at_once() {
+    let (registry, _tasks) = running(config(TWO_WORKERS));
+    for (seq, versioned) in [(1, false), (2, true)] {
+        let mut report = report(seq, &SERVING);
+        report.models[0].versioned = versioned;
+        hear(&registry, "a", report).await;
+        let snapshot = registry.snapshot();
+        let model = snapshot.directory.model("digits").unwrap();
+        assert_eq!(model.versions.values().next().unwrap().replicas[0].versioned, versioned);
+    }
+}
+
+#[tokio::test]
 async fn a_reload_follows_limits_thresholds_and_removed_workers() {
     let (registry, _tasks) = running(config(TWO_WORKERS));
     hear(&registry, "a", report(1, &SERVING)).await;

@@ -7,9 +7,10 @@ use weir_protocol::Lifecycle::{Absent, Failed, Loading, Serving};
 
 use super::*;
 use crate::{
-    EndpointSpec, Exclusion, Health, Lease, ReplicaLive,
+    EndpointKind, EndpointSpec, Exclusion, Health, Lease, ReplicaLive,
     fixture::{
-        MODEL, ask, healthy, id, labels, name, pool, reported, serving, settings, silent, spec, version,
+        MODEL, ask, healthy, id, labels, name, pool, report, reported, serving, settings, silent, spec,
+        version,
     },
 };
 
@@ -139,6 +140,24 @@ fn counts_survive_a_rebuild_for_a_worker_of_the_same_name_and_address() {
     assert_eq!(pool(&second).on(&id("b")).unwrap().live.in_flight(), 0);
     drop(lease);
     assert_eq!(replica.live.in_flight(), 0);
+}
+
+#[test]
+fn a_foreign_worker_without_version_numbers_stays_so_while_it_is_silent() {
+    let a = healthy(EndpointSpec { kind: EndpointKind::Foreign, ..spec("a") });
+    let mut said = (*report(&a, &[(MODEL, 1, Serving)])).clone();
+    said.models[0].versioned = false;
+    let heard = Member { endpoint: Arc::clone(&a), report: Some(Arc::new(said)), settled: true };
+    let known = Directory::build(&Directory::default(), &[heard], &settings());
+    let later = Directory::build(&known, &[silent(&a, true)], &settings());
+    for directory in [&known, &later] {
+        assert!(!pool(directory).replicas[0].versioned);
+    }
+    let counted = serving(&later, &[healthy(spec("a"))]);
+    assert!(
+        !Arc::ptr_eq(&pool(&later).replicas[0].live, &pool(&counted).replicas[0].live),
+        "another process"
+    );
 }
 
 #[test]
