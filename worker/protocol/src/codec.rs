@@ -5,6 +5,7 @@
 
 mod binary;
 mod json_data;
+mod number;
 mod print;
 mod raw;
 mod request;
@@ -82,7 +83,7 @@ pub fn decode_raw(body: &Bytes, input: &RawInput<'_>) -> Result<InferRequest, Oi
 /// Encodes an infer response; each output in the form that it asks for.
 ///
 /// # Errors
-/// `unsupported` when an output that has no JSON form (FP16, BF16, BYTES that are not UTF-8) is asked for as JSON;
+/// `unsupported` when BYTES that are not UTF-8 are asked for as JSON;
 /// `internal` when an output's data does not fit its shape.
 pub fn encode_response(response: &InferResponse) -> Result<Encoded, OipError> {
     response::write(response).map(print::Body::finish)
@@ -121,9 +122,7 @@ fn decode<T>(
     }
     let decode = || -> Checked<T> {
         let (json, mut tail) = binary::split(body, json_len)?;
-        let text = std::str::from_utf8(&json)
-            .map_err(|error| binary::not_text(error.valid_up_to(), json_len.is_some()))?;
-        let mut cursor = Cursor::new(text, limits.json_depth);
+        let mut cursor = Cursor::new(&json, limits.json_depth);
         let value = read(&mut cursor, &mut tail, limits)?;
         cursor.end()?;
         tail.end()?;

@@ -22,14 +22,6 @@ pub(super) fn split(body: &Bytes, json_len: Option<usize>) -> Checked<(Bytes, Ta
     Ok((body.slice(..json_len), tail))
 }
 
-/// What is wrong when the JSON part stops being UTF-8 at byte `at`.
-pub(super) fn not_text(at: usize, announced: bool) -> String {
-    // Most likely a client that sent tensors behind the JSON and forgot to say so.
-    let hint =
-        if announced { "" } else { "; binary tensors need the header Inference-Header-Content-Length" };
-    format!("JSON byte {at}: expected UTF-8{hint}")
-}
-
 /// The raw tensors of a body, taken from the front.
 #[derive(Debug)]
 pub(super) struct Tail {

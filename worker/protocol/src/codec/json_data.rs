@@ -3,12 +3,14 @@
 //! Accepts the elements flat in row-major order, or nested exactly as the shape says. Memory grows with the
 //! elements that are really there, never with what the shape claims. Called by the tensor reader.
 
-use std::str::FromStr;
+mod element;
 
 use bytes::Bytes;
+use half::{bf16, f16};
 
+use self::element::{Booleans, Elements, Numbers, Strings};
 use super::text::{Checked, Cursor};
-use crate::{Datatype, error::shown, infer};
+use crate::{Datatype, infer};
 
 /// Fewest bytes of JSON text that an element takes: one digit and one comma.
 const ELEMENT_TEXT: usize = 2;
@@ -26,34 +28,29 @@ pub(super) struct Expected<'a> {
 
 /// Reads the array at the cursor.
 pub(super) fn read(cursor: &mut Cursor<'_>, expected: &Expected<'_>) -> Checked<Bytes> {
-    let datatype = expected.datatype;
-    match datatype {
-        Datatype::Bool => fill(cursor, expected, boolean),
-        Datatype::Uint8 => fill(cursor, expected, |c, out| integer(c, out, datatype, u8::to_le_bytes)),
-        Datatype::Uint16 => fill(cursor, expected, |c, out| integer(c, out, datatype, u16::to_le_bytes)),
-        Datatype::Uint32 => fill(cursor, expected, |c, out| integer(c, out, datatype, u32::to_le_bytes)),
-        Datatype::Uint64 => fill(cursor, expected, |c, out| integer(c, out, datatype, u64::to_le_bytes)),
-        Datatype::Int8 => fill(cursor, expected, |c, out| integer(c, out, datatype, i8::to_le_bytes)),
-        Datatype::Int16 => fill(cursor, expected, |c, out| integer(c, out, datatype, i16::to_le_bytes)),
-        Datatype::Int32 => fill(cursor, expected, |c, out| integer(c, out, datatype, i32::to_le_bytes)),
-        Datatype::Int64 => fill(cursor, expected, |c, out| integer(c, out, datatype, i64::to_le_bytes)),
-        Datatype::Fp32 => fill(cursor, expected, fp32),
-        Datatype::Fp64 => fill(cursor, expected, fp64),
-        Datatype::Bytes => fill(cursor, expected, string),
-        Datatype::Fp16 | Datatype::Bf16 => {
-            Err(format!("{datatype} has no JSON form: send it as a binary tensor (binary_data_size)"))
-        }
+    match expected.datatype {
+        Datatype::Bool => fill(cursor, expected, Booleans),
+        Datatype::Uint8 => fill(cursor, expected, Numbers::<u8>::NEW),
+        Datatype::Uint16 => fill(cursor, expected, Numbers::<u16>::NEW),
+        Datatype::Uint32 => fill(cursor, expected, Numbers::<u32>::NEW),
+        Datatype::Uint64 => fill(cursor, expected, Numbers::<u64>::NEW),
+        Datatype::Int8 => fill(cursor, expected, Numbers::<i8>::NEW),
+        Datatype::Int16 => fill(cursor, expected, Numbers::<i16>::NEW),
+        Datatype::Int32 => fill(cursor, expected, Numbers::<i32>::NEW),
+        Datatype::Int64 => fill(cursor, expected, Numbers::<i64>::NEW),
+        Datatype::Fp16 => fill(cursor, expected, Numbers::<f16>::NEW),
+        Datatype::Bf16 => fill(cursor, expected, Numbers::<bf16>::NEW),
+        Datatype::Fp32 => fill(cursor, expected, Numbers::<f32>::NEW),
+        Datatype::Fp64 => fill(cursor, expected, Numbers::<f64>::NEW),
+        Datatype::Bytes => fill(cursor, expected, Strings(expected.tensor_bytes)),
     }
 }
 
-fn fill<R>(cursor: &mut Cursor<'_>, expected: &Expected<'_>, read_one: R) -> Checked<Bytes>
-where
-    R: FnMut(&mut Cursor<'_>, &mut Vec<u8>) -> Checked<()>,
-{
+fn fill(cursor: &mut Cursor<'_>, expected: &Expected<'_>, elements: impl Elements) -> Checked<Bytes> {
     let count = infer::element_count(expected.shape)
         .ok_or_else(|| format!("shape {:?} has too many elements", expected.shape))?;
     let out = Vec::with_capacity(room(expected, count, cursor.remaining()));
-    let mut filling = Filling { expected, count, seen: 0, out, read_one };
+    let mut filling = Filling { expected, count, seen: 0, out, elements };
     if expected.shape.len() == 1 || cursor.nests() {
         filling.level(cursor, expected.shape)?;
     } else {
@@ -70,20 +67,20 @@ fn room(expected: &Expected<'_>, count: u64, text: usize) -> usize {
 }
 
 /// A tensor of which the first `seen` elements have been read.
-struct Filling<'e, R> {
+struct Filling<'e, E> {
     expected: &'e Expected<'e>,
     count: u64,
     seen: u64,
     out: Vec<u8>,
-    read_one: R,
+    elements: E,
 }
 
-impl<R> Filling<'_, R>
-where
-    R: FnMut(&mut Cursor<'_>, &mut Vec<u8>) -> Checked<()>,
-{
+impl<E: Elements> Filling<'_, E> {
     fn flat(&mut self, cursor: &mut Cursor<'_>) -> Checked<()> {
-        cursor.array(|c| self.element(c))?;
+        cursor.array(|c| {
+            self.run(c, self.count);
+            self.element(c)
+        })?;
         if self.seen == self.count {
             return Ok(());
         }
@@ -97,11 +94,14 @@ where
         };
         let mut here = 0;
         cursor.array(|c| {
-            here += 1;
-            if here > length {
+            if inner.is_empty() {
+                here += self.run(c, length - here);
+            }
+            if here == length {
                 return Err(self.wrong_length(inner.len(), length, "more"));
             }
-            if inner.is_empty() { self.element(c) } else { self.level(c, inner) }
+            here += 1;
+            self.level(c, inner)
         })?;
         if here == length { Ok(()) } else { Err(self.wrong_length(inner.len(), length, &here.to_string())) }
     }
@@ -112,82 +112,25 @@ where
         format!("shape {shape:?} needs {length} items in dimension {dimension}, there are {found}")
     }
 
+    /// Reads elements in a row, and the comma behind each: fewer than `left`, so that the last one is read with care.
+    fn run(&mut self, cursor: &mut Cursor<'_>, left: u64) -> u64 {
+        let most = left.min(self.count - self.seen).saturating_sub(1);
+        let here = self.elements.many(cursor, &mut self.out, most);
+        self.seen += here;
+        here
+    }
+
     fn element(&mut self, cursor: &mut Cursor<'_>) -> Checked<()> {
-        let Expected { datatype, shape, tensor_bytes } = *self.expected;
+        let Expected { datatype, shape, .. } = *self.expected;
         if self.seen == self.count {
             return Err(format!("shape {shape:?} needs {} elements, there are more", self.count));
         }
-        (self.read_one)(cursor, &mut self.out)
+        self.elements
+            .one(cursor, &mut self.out)
             .map_err(|fault| format!("element {} ({datatype}): {fault}", self.seen))?;
-        if self.out.len() > tensor_bytes {
-            return Err(format!(
-                "element {}: the data exceeds the limit of {tensor_bytes} bytes per tensor",
-                self.seen
-            ));
-        }
         self.seen += 1;
         Ok(())
     }
-}
-
-fn boolean(cursor: &mut Cursor<'_>, out: &mut Vec<u8>) -> Checked<()> {
-    out.push(u8::from(cursor.boolean()?));
-    Ok(())
-}
-
-fn integer<T: FromStr, const N: usize>(
-    cursor: &mut Cursor<'_>,
-    out: &mut Vec<u8>,
-    datatype: Datatype,
-    to_le_bytes: fn(T) -> [u8; N],
-) -> Checked<()> {
-    let text = cursor.number()?;
-    let value =
-        text.parse().map_err(|_| format!("expected {}, found {}", integer_range(datatype), shown(text)))?;
-    out.extend_from_slice(&to_le_bytes(value));
-    Ok(())
-}
-
-fn integer_range(datatype: Datatype) -> String {
-    let bits = datatype.size().map_or(0, |size| size * 8);
-    match datatype {
-        Datatype::Int8 | Datatype::Int16 | Datatype::Int32 | Datatype::Int64 => {
-            let half = 1_i128 << (bits - 1);
-            format!("an integer from {} to {}", -half, half - 1)
-        }
-        _ => format!("an integer from 0 to {}", (1_i128 << bits) - 1),
-    }
-}
-
-fn fp32(cursor: &mut Cursor<'_>, out: &mut Vec<u8>) -> Checked<()> {
-    let value = match cursor.non_finite() {
-        Some(value) => value as f32,
-        None => finite(cursor.number()?, f32::is_finite)?,
-    };
-    out.extend_from_slice(&value.to_le_bytes());
-    Ok(())
-}
-
-fn fp64(cursor: &mut Cursor<'_>, out: &mut Vec<u8>) -> Checked<()> {
-    let value = match cursor.non_finite() {
-        Some(value) => value,
-        None => finite(cursor.number()?, f64::is_finite)?,
-    };
-    out.extend_from_slice(&value.to_le_bytes());
-    Ok(())
-}
-
-fn finite<T: FromStr + Copy>(text: &str, is_finite: fn(T) -> bool) -> Checked<T> {
-    let value = text.parse().ok().filter(|value| is_finite(*value));
-    value.ok_or_else(|| format!("{} is out of range", shown(text)))
-}
-
-fn string(cursor: &mut Cursor<'_>, out: &mut Vec<u8>) -> Checked<()> {
-    let text = cursor.string()?;
-    let length = u32::try_from(text.len()).map_err(|_| "the string is longer than 4 GiB".to_owned())?;
-    out.extend_from_slice(&length.to_le_bytes());
-    out.extend_from_slice(text.as_bytes());
-    Ok(())
 }
 
 #[cfg(test)]

@@ -70,13 +70,12 @@ fn parameter(cursor: &mut Cursor<'_>) -> Checked<Option<Parameter>> {
     Ok(match cursor.peek() {
         Some(b'"') => Some(Parameter::String(cursor.string()?.into_owned())),
         Some(b't' | b'f') => Some(Parameter::Bool(cursor.boolean()?)),
-        Some(b'-' | b'0'..=b'9') => {
-            let text = cursor.number()?;
-            let float = || text.parse().ok().filter(|value: &f64| value.is_finite()).map(Parameter::Float);
-            let uint = || text.parse().ok().map(Parameter::Uint);
-            let value = text.parse().ok().map(Parameter::Int).or_else(uint).or_else(float);
-            Some(value.ok_or_else(|| format!("{} is out of range", shown(text)))?)
-        }
+        Some(b'-' | b'0'..=b'9') => Some(cursor.number(|number| {
+            let whole =
+                number.integer().map(Parameter::Int).or_else(|| number.integer().map(Parameter::Uint));
+            let value = whole.or_else(|| number.fp64().map(Parameter::Float));
+            value.ok_or_else(|| format!("{} is out of range", shown(number.text())))
+        })?),
         _ if cursor.null() => None,
         _ => return Err(cursor.fault("a string, a number, true or false")),
     })

@@ -9,6 +9,7 @@ use super::{
     CodecLimits,
     binary::Tail,
     json_data::{self, Expected},
+    number::Number,
     text::{Checked, Cursor},
 };
 use crate::{Datatype, Tensor, error::shown, infer};
@@ -80,9 +81,12 @@ impl<'a> Fields<'a> {
         }
         cursor.object(|cursor, key| match key.as_ref() {
             "binary_data_size" => {
-                let text = cursor.number()?;
-                let size = text.parse().map_err(|_| {
-                    format!("binary_data_size: expected a number of bytes, found {}", shown(text))
+                let size = cursor.number(|number| {
+                    let wrong = || {
+                        let found = shown(number.text());
+                        format!("binary_data_size: expected a number of bytes, found {found}")
+                    };
+                    number.integer().ok_or_else(wrong)
                 })?;
                 set(&mut self.binary_size, &key, size)
             }
@@ -147,18 +151,18 @@ fn shape(cursor: &mut Cursor<'_>) -> Checked<Vec<u64>> {
             if shape.len() == MAX_RANK {
                 return Err(format!("more than {MAX_RANK} dimensions"));
             }
-            let text = cursor.number()?;
-            let size = text.parse::<i64>().ok().and_then(|size| u64::try_from(size).ok());
-            shape.push(size.ok_or_else(|| {
-                let index = shape.len();
-                format!(
-                    "dimension {index}: expected an integer from 0 to {}, found {}",
-                    i64::MAX,
-                    shown(text)
-                )
-            })?);
+            let index = shape.len();
+            shape.push(cursor.number(|number| dimension(number, index))?);
             Ok(())
         })
         .map_err(|fault| format!("shape: {fault}"))?;
     Ok(shape)
+}
+
+fn dimension(number: &Number<'_>, index: usize) -> Checked<u64> {
+    let size = number.integer::<i64>().and_then(|size| u64::try_from(size).ok());
+    size.ok_or_else(|| {
+        let found = shown(number.text());
+        format!("dimension {index}: expected an integer from 0 to {}, found {found}", i64::MAX)
+    })
 }

@@ -1,11 +1,14 @@
 //! A cursor over JSON text: the grammar of RFC 8259, one token at a time, nothing kept.
 //!
-//! Exists because tensors need three things that serde_json does not give: a number's own text (so that FP32 is
-//! rounded once, not by way of FP64), the bare tokens `NaN`, `Infinity` and `-Infinity` that Triton and Python's
-//! `json` write, and a bound on nesting that also holds in what is skipped. Knows nothing of tensors. Escaped
-//! strings are left to serde_json. Called by the readers beside it.
+//! Exists because tensors need three things that JSON libraries do not give: numbers rounded once to their own type
+//! (FP32 not by way of FP64), the bare tokens `NaN`, `Infinity` and `-Infinity` that Triton and Python's `json` write,
+//! and a bound on nesting that also holds in what is skipped. Knows nothing of tensors. Only strings are checked to
+//! be UTF-8: elsewhere a byte beyond ASCII is no token. Escaped strings are left to serde_json. Called by the
+//! readers beside it.
 
 use std::borrow::Cow;
+
+use super::number::{Broken, Number};
 
 /// What a reader answers: the value, or in words what was expected and what was there.
 pub(super) type Checked<T> = Result<T, String>;
@@ -16,7 +19,7 @@ const DEEPEST: usize = 128;
 /// A position in JSON text. A clone reads the same text again from the same place.
 #[derive(Debug, Clone)]
 pub(super) struct Cursor<'a> {
-    text: &'a str,
+    text: &'a [u8],
     at: usize,
     depth: usize,
     max_depth: usize,
@@ -24,7 +27,7 @@ pub(super) struct Cursor<'a> {
 
 impl<'a> Cursor<'a> {
     /// At the beginning of `text`; arrays and objects may nest `max_depth` deep, at most 128.
-    pub(super) fn new(text: &'a str, max_depth: usize) -> Self {
+    pub(super) fn new(text: &'a [u8], max_depth: usize) -> Self {
         Self { text, at: 0, depth: 0, max_depth: max_depth.min(DEEPEST) }
     }
 
@@ -50,10 +53,13 @@ impl<'a> Cursor<'a> {
 
     /// What stands here instead of `expected`.
     pub(super) fn fault(&self, expected: &str) -> String {
-        let found = match self.text.get(self.at..).and_then(|rest| rest.chars().next()) {
-            Some('"') => "'\"'".to_owned(),
-            Some(c) => format!("'{}'", c.escape_debug()),
-            None => "the end".to_owned(),
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        let character = rest.utf8_chunks().next().and_then(|chunk| chunk.valid().chars().next());
+        let found = match (character, rest.first()) {
+            (Some('"'), _) => "'\"'".to_owned(),
+            (Some(c), _) => format!("'{}'", c.escape_debug()),
+            (None, Some(byte)) => format!("the byte {byte:#04x}"),
+            (None, None) => "the end".to_owned(),
         };
         format!("JSON byte {}: expected {expected}, found {found}", self.at)
     }
@@ -108,19 +114,19 @@ impl<'a> Cursor<'a> {
         let from = self.at;
         self.pass_plain()?;
         if self.eat(b'"') {
-            return Ok(Cow::Borrowed(self.span(from, self.at - 1)));
+            return self.utf8(from, self.at - 1).map(Cow::Borrowed);
         }
         while !self.eat(b'"') {
             self.at += 2; // A backslash and what it escapes, which may be a quote.
             self.pass_plain()?;
         }
-        serde_json::from_str(self.span(from - 1, self.at))
+        serde_json::from_str(self.utf8(from - 1, self.at)?)
             .map(Cow::Owned)
             .map_err(|_| format!("JSON byte {from}: expected a string, found one with a wrong escape"))
     }
 
     fn pass_plain(&mut self) -> Checked<()> {
-        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        let rest = self.text.get(self.at..).unwrap_or_default();
         let stop = rest.iter().position(|&b| b == b'"' || b == b'\\' || b < b' ');
         self.at += stop.unwrap_or(rest.len());
         match self.byte() {
@@ -129,32 +135,71 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Reads a number and returns its text.
-    pub(super) fn number(&mut self) -> Checked<&'a str> {
-        self.peek();
-        let from = self.at;
-        self.eat(b'-');
-        if !self.eat(b'0') {
-            self.digits("a number")?;
-        }
-        if self.eat(b'.') {
-            self.digits("a digit")?;
-        }
-        if self.eat(b'e') || self.eat(b'E') {
-            let _ = self.eat(b'+') || self.eat(b'-');
-            self.digits("a digit")?;
-        }
-        Ok(self.span(from, self.at))
+    /// Reads a number; `take` makes a value of it or says what is wrong with it.
+    #[inline(always)]
+    pub(super) fn number<T>(&mut self, take: impl FnOnce(&Number<'a>) -> Checked<T>) -> Checked<T> {
+        self.number_or(take, |cursor, broken| {
+            cursor.at += broken.at;
+            Err(cursor.fault(broken.expected))
+        })
     }
 
-    /// Reads `NaN`, `Infinity` or `-Infinity` if one stands here.
-    pub(super) fn non_finite(&mut self) -> Option<f64> {
-        match self.peek()? {
-            b'N' => self.word("NaN").then_some(f64::NAN),
-            b'I' => self.word("Infinity").then_some(f64::INFINITY),
-            b'-' => self.word("-Infinity").then_some(f64::NEG_INFINITY),
-            _ => None,
+    /// Reads a number as [`Self::number`] does, or `NaN`, `Infinity` or `-Infinity`, which goes to `convert`.
+    #[inline(always)]
+    pub(super) fn float<T>(
+        &mut self,
+        take: impl FnOnce(&Number<'a>) -> Checked<T>,
+        convert: impl FnOnce(f64) -> T,
+    ) -> Checked<T> {
+        self.number_or(take, |cursor, broken| cursor.non_finite(broken).map(convert))
+    }
+
+    /// Reads plain numbers and the comma behind each, `most` at most, and tells how many. Stops before the first one
+    /// that is anything else or that `take` does not take.
+    #[inline(always)]
+    pub(super) fn plain_numbers(&mut self, most: u64, mut take: impl FnMut(&Number<'a>) -> bool) -> u64 {
+        let (mut seen, mut rest) = (0, self.text.get(self.at..).unwrap_or_default());
+        while seen < most {
+            let spaced = rest.strip_prefix(b" ").unwrap_or(rest);
+            let Some(number) = Number::plain(spaced) else { break };
+            let Some((b',', behind)) = spaced.get(number.len()..).and_then(<[u8]>::split_first) else {
+                break;
+            };
+            if !take(&number) {
+                break;
+            }
+            rest = behind;
+            seen += 1;
         }
+        self.at = self.text.len() - rest.len();
+        seen
+    }
+
+    /// The number does not leave this function: passed on, its many parts would cost more than reading it.
+    #[inline(always)]
+    fn number_or<T>(
+        &mut self,
+        take: impl FnOnce(&Number<'a>) -> Checked<T>,
+        otherwise: impl FnOnce(&mut Self, Broken) -> Checked<T>,
+    ) -> Checked<T> {
+        self.peek();
+        match Number::scan(self.text.get(self.at..).unwrap_or_default()) {
+            Ok(number) => {
+                self.at += number.len();
+                take(&number)
+            }
+            Err(broken) => otherwise(self, broken),
+        }
+    }
+
+    #[cold]
+    fn non_finite(&mut self, broken: Broken) -> Checked<f64> {
+        let tokens = [("NaN", f64::NAN), ("Infinity", f64::INFINITY), ("-Infinity", f64::NEG_INFINITY)];
+        if let Some((_, value)) = tokens.into_iter().find(|(token, _)| self.word(token)) {
+            return Ok(value);
+        }
+        self.at += broken.at;
+        Err(self.fault(broken.expected))
     }
 
     /// Reads `true` or `false`.
@@ -181,12 +226,7 @@ impl<'a> Cursor<'a> {
             Some(b'[') => self.array(Self::skip),
             Some(b'"') => self.string().map(drop),
             Some(b't' | b'f') => self.boolean().map(drop),
-            Some(b'-' | b'0'..=b'9' | b'N' | b'I') => {
-                if self.non_finite().is_none() {
-                    self.number()?;
-                }
-                Ok(())
-            }
+            Some(b'-' | b'0'..=b'9' | b'N' | b'I') => self.float(|_| Ok(()), |_| ()),
             _ if self.null() => Ok(()),
             _ => Err(self.fault("a value")),
         }
@@ -201,7 +241,7 @@ impl<'a> Cursor<'a> {
     }
 
     fn byte(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
+        self.text.get(self.at).copied()
     }
 
     fn eat(&mut self, byte: u8) -> bool {
@@ -216,22 +256,16 @@ impl<'a> Cursor<'a> {
     }
 
     fn word(&mut self, word: &str) -> bool {
-        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        let rest = self.text.get(self.at..).unwrap_or_default();
         let here = rest.starts_with(word.as_bytes());
         self.at += if here { word.len() } else { 0 };
         here
     }
 
-    fn digits(&mut self, expected: &str) -> Checked<()> {
-        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
-        let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        self.at += count;
-        if count == 0 { Err(self.fault(expected)) } else { Ok(()) }
-    }
-
-    /// Both ends lie next to ASCII bytes, so this is never inside a character.
-    fn span(&self, from: usize, to: usize) -> &'a str {
-        self.text.get(from..to).unwrap_or_default()
+    fn utf8(&self, from: usize, to: usize) -> Checked<&'a str> {
+        let bytes = self.text.get(from..to).unwrap_or_default();
+        std::str::from_utf8(bytes)
+            .map_err(|error| format!("JSON byte {}: expected UTF-8", from + error.valid_up_to()))
     }
 }
 

@@ -142,7 +142,7 @@ fn a_response_is_written_as_the_protocol_says() {
     let encoded = encode_response(&response()).unwrap();
     let expected = concat!(
         r#"{"model_name":"m","model_version":"2","id":"a\"b","parameters":{"final":true},"outputs":["#,
-        r#"{"name":"f","datatype":"FP32","shape":[2,2],"data":[0.1,1e20,NaN,-Infinity]},"#,
+        r#"{"name":"f","datatype":"FP32","shape":[2,2],"data":[0.1,1e+20,NaN,-Infinity]},"#,
         r#"{"name":"h","datatype":"FP16","shape":[1],"parameters":{"binary_data_size":2}},"#,
         r#"{"name":"s","datatype":"BYTES","shape":[2],"data":["","\"\n"]},"#,
         r#"{"name":"b","datatype":"BOOL","shape":[2],"parameters":{"binary_data_size":2}}]}"#,

@@ -34,8 +34,8 @@ fn elements_of_another_type_are_named_by_index_and_type() {
         ("FP64", "[1,null]", ["element 1 (FP64)", "expected a number, found 'n'"]),
         ("FP32", "[1,\"2\"]", ["element 1 (FP32)", "expected a number, found '\"'"]),
         ("BYTES", "[\"a\",2]", ["element 1 (BYTES)", "expected a string, found '2'"]),
-        ("FP16", "[1,2]", ["FP16 has no JSON form", "binary_data_size"]),
-        ("BF16", "[1,2]", ["BF16 has no JSON form", "binary_data_size"]),
+        ("FP16", "[1,65520]", ["element 1 (FP16)", "65520 is out of range"]),
+        ("BF16", "[1,3.4e38]", ["element 1 (BF16)", "3.4e38 is out of range"]),
     ] {
         refused(one_input(datatype, "[2]", data), &[&["input 0 'x'"], &parts[..]].concat());
     }
@@ -229,7 +229,7 @@ fn the_length_of_the_json_part_must_lie_in_the_body() {
     let not_text = Bytes::from_static(b"{\"inputs\xff\":[]}");
     let fault = "JSON byte 8: expected UTF-8";
     refused(decode_request(&not_text, Some(14), &limits), &[fault]);
-    refused(decode_request(&not_text, None, &limits), &[fault, "Inference-Header-Content-Length"]);
+    refused(decode_request(&not_text, None, &limits), &[fault]);
 }
 
 #[test]
@@ -309,19 +309,12 @@ fn what_has_no_json_form_or_does_not_fit_its_shape_is_not_written() {
         };
         encode_response(&response).map_err(|error| (error.reason, error.message))
     };
-    for (datatype, data) in
-        [(Datatype::Fp16, &[0, 0][..]), (Datatype::Bf16, &[0, 0]), (Datatype::Bytes, b"\x01\0\0\0\xff")]
-    {
-        let odd = tensor("y", datatype, &[1], data);
-        assert!(write(odd.clone(), true).is_ok());
-        let request = encode_request(&request_of(vec![odd.clone()]), false).unwrap_err();
-        let (reason, message) = write(odd, false).unwrap_err();
-        assert_eq!((reason, request.reason), (Reason::Unsupported, Reason::Unsupported));
-        assert!(
-            message.starts_with("'y': ") && message.ends_with("use the binary form (binary_data)"),
-            "{message}"
-        );
-    }
+    let odd = tensor("y", Datatype::Bytes, &[2], b"\x01\0\0\0a\x01\0\0\0\xff");
+    assert!(write(odd.clone(), true).is_ok());
+    let request = encode_request(&request_of(vec![odd.clone()]), false).unwrap_err();
+    let fault = "'y': element 1 of BYTES is not UTF-8: use the binary form (binary_data)";
+    assert_eq!(write(odd, false).unwrap_err(), (Reason::Unsupported, fault.to_owned()));
+    assert_eq!((request.reason, request.message.as_str()), (Reason::Unsupported, fault));
     for (datatype, data) in
         [(Datatype::Fp32, &[0; 3][..]), (Datatype::Bool, &[2]), (Datatype::Bytes, &[9, 0, 0, 0])]
     {

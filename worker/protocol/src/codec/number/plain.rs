@@ -1,0 +1,126 @@
+//! The usual number: short, without an exponent, and not at the very end of the text.
+//!
+//! Reads it without a branch that depends on its digits. The end is found first, by one comparison per eight bytes,
+//! and the value does not lie on the way to the next number, so a processor works on several numbers of an array at
+//! a time. Whatever is not usual is left to the scan beside it, faults included.
+
+/// Bytes in a word.
+const WORD: usize = size_of::<u64>();
+/// Bytes that must be left of the text: a sign, three words, and what follows.
+const WINDOW: usize = 4 * WORD;
+/// Digits that a `u64` holds whatever they are.
+const DIGITS: usize = 19;
+/// The top bit of every byte.
+const TOPS: u64 = every(0x80);
+const POWER_8: u64 = 10_u64.pow(8);
+const POWER_16: u64 = 10_u64.pow(16);
+
+/// A number's parts: `mantissa` / 10^`decimals`, exactly, negated when `negative`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Plain {
+    /// Bytes of text.
+    pub(super) length: usize,
+    pub(super) negative: bool,
+    pub(super) mantissa: u64,
+    pub(super) decimals: usize,
+}
+
+/// Reads the number that `text` begins with, up to an exponent; `None` where the careful scan has to.
+#[inline(always)]
+pub(super) fn read(text: &[u8]) -> Option<Plain> {
+    let window = text.first_chunk::<WINDOW>()?;
+    let negative = window[0] == b'-';
+    let unsigned = if negative { &window[1..] } else { &window[..WINDOW - 1] };
+    let words = unsigned.as_chunks().0.first_chunk()?.map(u64::from_le_bytes);
+    let length = length(words)?;
+    let digits = words.map(|word| word ^ every(b'0'));
+    let point = first(zeros(words[0] ^ every(b'.')));
+    let has_point = point < length.min(WORD);
+    // A digit after a 0 that comes first.
+    let leading_zero = (digits[0] as u16).swap_bytes() <= 9;
+    // All of these in one branch: whether a number begins with 0 is anyone's guess.
+    if (length == 0) | (point == 0) | (has_point & (point + 1 == length)) | leading_zero {
+        return None;
+    }
+    let count = length - usize::from(has_point);
+    let decimals = if has_point { count - point } else { 0 };
+    let digits = if has_point { without(point, digits) } else { digits };
+    let mantissa = value(digits, count)?;
+    Some(Plain { length: length + usize::from(negative), negative, mantissa, decimals })
+}
+
+/// Bytes up to the first one that is no digit, point or sign.
+#[inline(always)]
+fn length(words: [u64; 3]) -> Option<usize> {
+    // What lies below '-' borrows and what lies above '9' carries into the top bit; both spoil later bytes only.
+    let end =
+        |word: u64| (word.wrapping_sub(every(b'-')) | word.wrapping_add(every(0x7f - b'9')) | word) & TOPS;
+    match words.map(end) {
+        [end, ..] if end != 0 => Some(first(end)),
+        [_, end, _] if end != 0 => Some(first(end) + WORD),
+        [.., end] if end != 0 => Some(first(end) + 2 * WORD),
+        _ => None,
+    }
+}
+
+/// Takes the byte at `point` out of the words.
+#[inline(always)]
+fn without(point: usize, [a, b, c]: [u64; 3]) -> [u64; 3] {
+    let behind = u64::MAX << (point * 8);
+    [(a & !behind) | ((a >> 8 | b << 56) & behind), b >> 8 | c << 56, c >> 8]
+}
+
+/// The value of the first `count` digits, 1 to 24; `None` if there is anything but digits among them, or too many.
+///
+/// They go to the end of as many words as they need: the zeros before them are worth nothing.
+#[inline(always)]
+fn value([a, b, c]: [u64; 3], count: usize) -> Option<u64> {
+    if count <= WORD {
+        let all = a << (64 - count * 8);
+        return all_digits(all).then(|| eight(all));
+    }
+    if count <= 2 * WORD {
+        let shift = 128 - count * 8;
+        let [leading, last] = [a << shift, b << shift | a >> 1 >> (63 - shift)];
+        return (all_digits(leading) & all_digits(last)).then(|| eight(leading) * POWER_8 + eight(last));
+    }
+    if count > DIGITS + usize::from(a as u8 == 0) {
+        return None;
+    }
+    let shift = 192 - count * 8;
+    let [leading, middle, last] =
+        [a << shift, a >> (64 - shift) | b << shift, b >> (64 - shift) | c << shift];
+    let digits = all_digits(leading) & all_digits(middle) & all_digits(last);
+    digits.then(|| eight(leading).wrapping_mul(POWER_16).wrapping_add(eight(middle) * POWER_8 + eight(last)))
+}
+
+/// Whether no byte is above 9.
+#[inline(always)]
+fn all_digits(values: u64) -> bool {
+    (values.wrapping_add(every(0x7f - 9)) | values) & TOPS == 0
+}
+
+/// The decimal that eight digits stand for.
+#[inline(always)]
+fn eight(digits: u64) -> u64 {
+    // Pairs, then fours, then all eight, each in one multiplication.
+    let pairs = digits.wrapping_mul(1 + (10 << 8)) >> 8 & 0x00ff_00ff_00ff_00ff;
+    let fours = pairs.wrapping_mul(1 + (100 << 16)) >> 16 & 0x0000_ffff_0000_ffff;
+    fours.wrapping_mul(1 + (10_000 << 32)) >> 32
+}
+
+/// Sets the top bit of the first byte that is 0, perhaps of later ones too.
+#[inline(always)]
+fn zeros(word: u64) -> u64 {
+    word.wrapping_sub(every(1)) & !word & TOPS
+}
+
+/// Index of the first byte whose top bit is set; 8 if there is none.
+#[inline(always)]
+fn first(tops: u64) -> usize {
+    tops.trailing_zeros() as usize / 8
+}
+
+const fn every(byte: u8) -> u64 {
+    u64::from_ne_bytes([byte; WORD])
+}

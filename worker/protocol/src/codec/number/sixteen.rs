@@ -1,0 +1,70 @@
+//! Rounds a JSON number to the 16-bit floats, FP16 and BF16.
+//!
+//! FP64 is the way there, and so that two roundings come out as one, a number that FP64 puts in the middle between two
+//! 16-bit floats is compared with that middle digit by digit. Called by the element readers.
+
+use std::cmp::Ordering;
+
+use half::{bf16, f16};
+
+use super::Number;
+
+/// Decimals that every middle between two 16-bit floats fits in: the smallest one is 2^-134, of BF16.
+const MIDDLE_DECIMALS: usize = 134;
+
+impl Number<'_> {
+    /// The nearest FP16, ties to even; `None` beyond the finite ones.
+    pub(in crate::codec) fn fp16(&self) -> Option<f16> {
+        self.narrowed(f16::from_f64).filter(|value| value.is_finite())
+    }
+
+    /// The nearest BF16, ties to even; `None` beyond the finite ones.
+    pub(in crate::codec) fn bf16(&self) -> Option<bf16> {
+        self.narrowed(bf16::from_f64).filter(|value| value.is_finite())
+    }
+
+    fn narrowed<T: PartialEq>(&self, round: fn(f64) -> T) -> Option<T> {
+        let wide = self.fp64()?;
+        let (below, above) = (round(wide.next_down()), round(wide.next_up()));
+        if below == above {
+            return Some(round(wide));
+        }
+        // Rounding takes a step here, so `wide` is a middle; what rounded to it may lie on either side.
+        let side = self.magnitude_against(wide.abs());
+        Some(match if wide < 0.0 { side.reverse() } else { side } {
+            Ordering::Less => below,
+            Ordering::Equal => round(wide),
+            Ordering::Greater => above,
+        })
+    }
+
+    /// Compares the number, its sign left out, with a `middle` that is exact in [`MIDDLE_DECIMALS`] decimals.
+    #[cold]
+    fn magnitude_against(&self, middle: f64) -> Ordering {
+        let own = self.text.iter().take_while(|byte| !matches!(byte, b'e' | b'E'));
+        let own = Digits::of(own, i64::from(self.exponent));
+        let middle = format!("{middle:.MIDDLE_DECIMALS$}");
+        own.cmp(&Digits::of(middle.as_bytes(), -(MIDDLE_DECIMALS as i64)))
+    }
+}
+
+/// A decimal of which the first digit is not 0 and the last is not 0; compares as its value does.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Digits {
+    /// Places that the point stands behind the place before the first digit.
+    point: i64,
+    digits: Vec<u8>,
+}
+
+impl Digits {
+    /// The digits in `text` times 10^`exponent`; other characters do not count.
+    fn of<'t>(text: impl IntoIterator<Item = &'t u8>, exponent: i64) -> Self {
+        let digits = text.into_iter().copied().filter(u8::is_ascii_digit).skip_while(|digit| *digit == b'0');
+        let mut digits: Vec<u8> = digits.collect();
+        let point = exponent + digits.len() as i64;
+        while digits.last() == Some(&b'0') {
+            digits.pop();
+        }
+        Self { point, digits }
+    }
+}
