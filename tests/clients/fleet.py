@@ -6,14 +6,13 @@ may load and unload only the model `spare`, at worker `a`. The binaries come fro
 
 import contextlib
 import csv
-import ctypes
 import functools
 import json
 import os
 import pathlib
-import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.error
@@ -24,7 +23,8 @@ import numpy
 
 READY_LIMIT_SECONDS = 60
 STOP_LIMIT_SECONDS = 10
-PR_SET_PDEATHSIG = 1
+# Becomes the program in its arguments, which the kernel ends when the process that started it is gone.
+BOUND = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); os.execv(sys.argv[1], sys.argv[1:])"
 # Where the shared servers are, for the processes that run checks.
 FLEET = "WEIR_CLIENTS_FLEET"
 
@@ -104,16 +104,11 @@ class Child:
 
     def __init__(self, log, command, **options):
         self.log = log
-        libc = ctypes.CDLL(None)
+        self.program = command[0]
+        # Not by a function between fork and exec: a process with gRPC's threads must not run one.
+        command = [sys.executable, "-c", BOUND, *command]
         with open(log, "a") as output:
-            self.process = subprocess.Popen(
-                command,
-                stdout=output,
-                stderr=output,
-                # The kernel ends the server when this process is killed.
-                preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL),
-                **options,
-            )
+            self.process = subprocess.Popen(command, stdout=output, stderr=output, **options)
 
     def __enter__(self):
         return self
@@ -135,9 +130,8 @@ class Child:
         deadline = time.monotonic() + READY_LIMIT_SECONDS
         while not ready():
             if self.process.poll() is not None or time.monotonic() > deadline:
-                program = self.process.args[0]
                 log = self.log.read_text()
-                raise RuntimeError(f"{program} is not ready (status {self.process.poll()}):\n{log}")
+                raise RuntimeError(f"{self.program} is not ready (status {self.process.poll()}):\n{log}")
             time.sleep(0.05)
 
 
