@@ -32,6 +32,17 @@ pub enum EndpointKind {
     Foreign,
 }
 
+impl EndpointKind {
+    /// The word for it, as in the configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Weir => "weir",
+            Self::Foreign => "oip",
+        }
+    }
+}
+
 /// What the operator registered.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EndpointSpec {

@@ -114,6 +114,7 @@ async fn workers_are_listed_with_what_is_wrong_with_them() {
     let (a, b) = (&body["workers"][0], &body["workers"][1]);
     assert_eq!((a["name"].as_str(), a["health"].as_str()), (Some("a"), Some("healthy")));
     assert_eq!((a["address"].as_str(), a["in_flight"].as_u64()), (Some("127.0.0.1:1001"), Some(0)));
+    assert_eq!((a["kind"].as_str(), a["grpc_address"].as_str()), (Some("weir"), Some("127.0.0.1:1001")));
     assert!(a.get("problem").is_none(), "{a}");
     assert!(b["problem"].as_str().unwrap().contains("[gateway] trusted"), "{b}");
 
