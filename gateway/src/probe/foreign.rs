@@ -7,10 +7,15 @@
 use std::{
     borrow::Cow,
     collections::BTreeMap,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 use serde::Deserialize;
+use tokio::time::Instant;
 use weir_protocol::{
     Bytes, Lifecycle, LoadReport, ModelName, Version,
     load::{FORMAT, ReplicaLoad},
@@ -23,11 +28,17 @@ use crate::{
     registry::ProbeFailure,
 };
 
+/// Between two looks at everything in a worker's repository. Some servers list it anew each time, and it may be a
+/// bucket far away; what is ready they know by heart, so that is asked in every probe.
+const WHOLE_INDEX_EVERY: Duration = Duration::from_secs(30);
+
 /// Asks one foreign worker again and again.
 #[derive(Debug, Default)]
 pub(super) struct Foreign {
     /// Reports made so far.
     reports: AtomicU64,
+    /// The last whole index and when it was asked for.
+    whole: Mutex<Option<(Instant, Models)>>,
 }
 
 /// What is known of one version of a model.
@@ -43,6 +54,7 @@ type Models = BTreeMap<(ModelName, Version), Known>;
 
 /// One worker, for as long as one probe takes.
 struct Asking<'a> {
+    whole: &'a Mutex<Option<(Instant, Models)>>,
     outbound: &'a Outbound,
     worker: &'a EndpointSpec,
     bounds: Bounds,
@@ -56,7 +68,7 @@ impl Foreign {
         worker: &EndpointSpec,
         bounds: Bounds,
     ) -> Result<LoadReport, ProbeFailure> {
-        let asking = Asking { outbound, worker, bounds };
+        let asking = Asking { whole: &self.whole, outbound, worker, bounds };
         let accepting = asking.ready().await?;
         let models = asking.models().await?;
         Ok(LoadReport {
@@ -86,12 +98,33 @@ impl Asking<'_> {
     }
 
     async fn models(&self) -> Result<Models, ProbeFailure> {
-        let reply = self.call(Call::post("/v2/repository/index", "{}")).await?;
-        match reply.status {
-            200 => listed(&reply.body),
-            other if self.worker.models.is_empty() => Err(ProbeFailure::NoIndex(other)),
-            _ => self.one_by_one().await,
+        match self.index(r#"{"ready":true}"#).await? {
+            Ok(ready) => {
+                let whole = self.whole_index().await?.unwrap_or_default();
+                Ok(completed(ready, whole))
+            }
+            Err(status) if self.worker.models.is_empty() => Err(ProbeFailure::NoIndex(status)),
+            Err(_) => self.one_by_one().await,
         }
+    }
+
+    /// Everything in the repository, as of a while ago at most; `None` when the worker does not say.
+    async fn whole_index(&self) -> Result<Option<Models>, ProbeFailure> {
+        let last = self.whole.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((_, models)) = last.filter(|(asked, _)| asked.elapsed() < WHOLE_INDEX_EVERY) {
+            return Ok(Some(models));
+        }
+        let asked = Instant::now();
+        let models = self.index("{}").await?.ok();
+        *self.whole.lock().unwrap_or_else(PoisonError::into_inner) =
+            models.clone().map(|models| (asked, models));
+        Ok(models)
+    }
+
+    /// A repository index, or the status that came instead of one.
+    async fn index(&self, body: &'static str) -> Result<Result<Models, u16>, ProbeFailure> {
+        let reply = self.call(Call::post("/v2/repository/index", body)).await?;
+        if reply.status == 200 { listed(&reply.body).map(Ok) } else { Ok(Err(reply.status)) }
     }
 
     /// Asks for each model that the operator listed.
@@ -109,6 +142,17 @@ impl Asking<'_> {
         }
         Ok(models)
     }
+}
+
+/// What is ready now, and from the whole index the rest: what was ready then and is not any more is in the repository
+/// still.
+fn completed(mut ready: Models, whole: Models) -> Models {
+    for (version, known) in whole {
+        let gone = known.state == Lifecycle::Serving;
+        let state = if gone { Lifecycle::Absent } else { known.state };
+        ready.entry(version).or_insert(Known { state, ..known });
+    }
+    ready
 }
 
 fn replica(id: u32, ((model, version), known): ((ModelName, Version), Known)) -> ReplicaLoad {

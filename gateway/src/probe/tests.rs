@@ -232,6 +232,37 @@ async fn a_foreign_worker_is_known_by_its_repository_index() {
 }
 
 #[tokio::test]
+async fn what_is_ready_is_asked_in_every_probe_and_the_whole_index_now_and_then() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let keep = Arc::clone(&asked);
+    let script: Arc<Script> = Arc::new(move |turn, request| {
+        let body = String::from_utf8(request.body().to_vec()).unwrap();
+        if request.uri().path() == "/v2/repository/index" {
+            keep.lock().unwrap().push(body.clone());
+        }
+        match (body.as_str(), turn) {
+            ("{}", _) => answer(
+                200,
+                r#"[{"name": "a", "version": "1", "state": "READY"}, {"name": "b", "version": "1", "state": "LOADING"}]"#,
+            ),
+            (_, 1..4) => answer(200, r#"[{"name": "a", "version": "1", "state": "READY"}]"#),
+            _ => answer(200, r#"[{"name": "b", "version": "1", "state": "READY"}]"#),
+        }
+    });
+    let worker = Worker::start(script).await;
+    let registered = worker.spec(EndpointKind::Foreign, &[]);
+    let (fetch, limit) = (Fetch::new(), Duration::from_secs(10));
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        let report = fetch.report(&registered, None, limit).await.unwrap();
+        seen.push(report.models.iter().map(|held| held.state).collect::<Vec<_>>());
+    }
+    assert_eq!(seen, [[Lifecycle::Serving, Lifecycle::Loading], [Lifecycle::Absent, Lifecycle::Serving]]);
+    let ready = r#"{"ready":true}"#;
+    assert_eq!(*asked.lock().unwrap(), [ready, "{}", ready], "the second probe needs no whole index");
+}
+
+#[tokio::test]
 async fn without_an_index_the_listed_models_are_asked_for_one_by_one() {
     let script = foreign(&[
         ("/v2/health/ready", ""),
@@ -278,6 +309,7 @@ async fn a_foreign_worker_is_asked_as_any_client_would_and_never_sees_the_token(
     Fetch::new().report(&registered, Some(&token), Duration::from_secs(10)).await.unwrap();
     let expected = [
         (http::Method::GET, "/v2/health/ready".to_owned(), false),
+        (http::Method::POST, "/v2/repository/index".to_owned(), false),
         (http::Method::POST, "/v2/repository/index".to_owned(), false),
     ];
     assert_eq!(*asked.lock().unwrap(), expected);
