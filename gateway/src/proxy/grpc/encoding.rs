@@ -113,7 +113,7 @@ mod tests {
             assert_eq!(some, Inflated { bytes: text[..99_999].to_vec(), cut: true });
             let part = encoding.inflate(&packed[..packed.len() / 2], 100_000).unwrap();
             assert!(!part.cut && text.starts_with(&part.bytes), "{encoding:?}");
-        assert!(part.bytes.len() > 5_000, "{encoding:?}: {} of {}", part.bytes.len(), packed.len());
+            assert!(part.bytes.len() > 5_000, "{encoding:?}: {} of {}", part.bytes.len(), packed.len());
             assert_eq!(encoding.inflate(b"plain text", 10).unwrap_err().reason, Reason::BadRequest);
         }
     }

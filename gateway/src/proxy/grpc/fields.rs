@@ -35,25 +35,37 @@ pub(in crate::proxy) fn scan(message: &[u8], whole: bool) -> Result<Fields, Malf
             found.settled |= whole;
             return Ok(found);
         }
-        match rest.field() {
-            Ok((MODEL, value)) => found.model = text(value)?,
-            Ok((VERSION, value)) => found.version = text(value)?,
-            Ok(_) => found.settled = !whole && !found.model.is_empty(),
-            Err(Stop::Short) if whole => return Err(Malformed),
-            Err(Stop::Short) => return Ok(found),
-            Err(Stop::Wrong) => return Err(Malformed),
-        }
-        if found.settled {
-            return Ok(found);
+        match step(&mut rest, &mut found, whole) {
+            Ok(()) if found.settled => return Ok(found),
+            Ok(()) => {}
+            Err(Stop::Short) if !whole => return Ok(found),
+            Err(_) => return Err(Malformed),
         }
     }
     found.settled = true;
     Ok(found)
 }
 
-fn text(value: Option<&[u8]>) -> Result<String, Malformed> {
-    let bytes = value.ok_or(Malformed)?;
-    String::from_utf8(bytes.to_vec()).map_err(|_| Malformed)
+/// Takes one field.
+fn step(rest: &mut Rest<'_>, found: &mut Fields, whole: bool) -> Result<(), Stop> {
+    let (number, kind) = rest.key()?;
+    if !whole && number > VERSION && !found.model.is_empty() {
+        // Told by its key: a tensor's bytes need not be here for it.
+        found.settled = true;
+        return Ok(());
+    }
+    let value = rest.value(kind)?;
+    match number {
+        MODEL => found.model = text(value)?,
+        VERSION => found.version = text(value)?,
+        _ => {}
+    }
+    Ok(())
+}
+
+fn text(value: Option<&[u8]>) -> Result<String, Stop> {
+    let bytes = value.ok_or(Stop::Wrong)?;
+    String::from_utf8(bytes.to_vec()).map_err(|_| Stop::Wrong)
 }
 
 enum Stop {
@@ -67,23 +79,24 @@ enum Stop {
 struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {
-    /// Takes one field: its number, and its bytes when it is delimited by a length.
-    fn field(&mut self) -> Result<(u64, Option<&'a [u8]>), Stop> {
+    /// Takes a field's key: its number and how its value is encoded.
+    fn key(&mut self) -> Result<(u64, u64), Stop> {
         let key = self.varint()?;
-        let value = match key & 7 {
-            0 => self.varint().map(|_| None)?,
-            1 => self.take(8).map(|_| None)?,
+        if key >> 3 == 0 { Err(Stop::Wrong) } else { Ok((key >> 3, key & 7)) }
+    }
+
+    /// Takes a field's value; answers its bytes when it is delimited by a length.
+    fn value(&mut self, kind: u64) -> Result<Option<&'a [u8]>, Stop> {
+        match kind {
+            0 => self.varint().map(|_| None),
+            1 => self.take(8).map(|_| None),
             2 => {
                 let length = self.varint()?;
-                Some(self.take(length)?)
+                self.take(length).map(Some)
             }
-            5 => self.take(4).map(|_| None)?,
+            5 => self.take(4).map(|_| None),
             // Groups: no message of this protocol has them.
-            _ => return Err(Stop::Wrong),
-        };
-        match key >> 3 {
-            0 => Err(Stop::Wrong),
-            number => Ok((number, value)),
+            _ => Err(Stop::Wrong),
         }
     }
 
@@ -151,6 +164,8 @@ mod tests {
         let settled = (0..message.len()).find(|&end| names(&message[..end], false).2).unwrap();
         assert!(settled < 30, "only after {settled} bytes");
         assert_eq!(names(&message[..settled], false), of("digits", "2", true));
+        let tensor = ModelInferRequest { id: String::new(), ..request("digits", "2") }.encode_to_vec();
+        assert!(names(&tensor[..20], false).2, "the tensor's key is enough");
         assert_eq!(names(&message[..5], false), of("", "", false), "within the name");
         let unnamed = request("", "").encode_to_vec();
         assert_eq!(names(&unnamed[..5_000], false), of("", "", false), "the name may still come");

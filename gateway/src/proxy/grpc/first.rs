@@ -60,7 +60,7 @@ async fn read_first(
     bounds: Bounds<'_>,
 ) -> Result<Option<First>, Stop> {
     let mut reader = Reader::default();
-    if !reader.more(session).await? && reader.bytes.is_empty() {
+    if !reader.begun(session).await? {
         return Ok(None);
     }
     reader.fill(session, PREFIX_BYTES).await?;

@@ -49,6 +49,17 @@ impl Reader {
         }
     }
 
+    /// Reads on until there is a byte; false when the body ends before.
+    pub(in crate::proxy) async fn begun(&mut self, session: &mut Session) -> Result<bool, Stop> {
+        // A body may end with an empty piece.
+        while self.bytes.is_empty() {
+            if !self.more(session).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Reads on until at least `count` bytes are at hand.
     ///
     /// # Errors
@@ -71,7 +82,7 @@ impl Reader {
         session: &mut Session,
         limit: u64,
     ) -> Result<Option<(Prefix, Bytes)>, Stop> {
-        if self.bytes.is_empty() && !self.more(session).await? {
+        if !self.begun(session).await? {
             return Ok(None);
         }
         self.fill(session, PREFIX_BYTES).await?;
