@@ -13,8 +13,8 @@ mod statistics;
 use std::{sync::Arc, time::Duration};
 
 use tokio::{runtime::Handle, sync::oneshot};
-use weir_config::gateway::Secret;
 use weir_protocol::{Bytes, ModelName, OipError, Reason, Version, grpc::ModelStatisticsResponse};
+use weir_routing::EndpointSpec;
 
 pub use self::{
     control::{Action, Controlled, Said},
@@ -143,11 +143,11 @@ impl WorkerCalls {
     async fn call(
         &self,
         snapshot: &Snapshot,
-        to: &weir_routing::EndpointSpec,
+        to: &EndpointSpec,
         call: Call<'_>,
         time: Duration,
     ) -> Result<Reply, CallError> {
-        let token: Option<&Secret> = snapshot.config.gateway.worker_token.as_ref();
+        let token = snapshot.config.gateway.worker_token.as_ref();
         self.outbound.call(to, call, token, Bounds { time, bytes: MAX_ANSWER_BYTES }).await
     }
 
