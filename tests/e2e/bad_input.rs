@@ -157,11 +157,11 @@ fn places() -> Vec<Bad> {
         ),
         elsewhere("version 0", Method::POST, "/v2/models/digits/versions/0/infer", 404, &["0", "positive"]),
         elsewhere(
-            "a version that is no number",
+            "a label that the model does not have",
             Method::POST,
             "/v2/models/digits/versions/v1/infer",
             404,
-            &["v1", "positive"],
+            &["digits", "v1", "1, 2"],
         ),
         elsewhere("metadata of an unknown model", Method::GET, "/v2/models/nope", 404, &["nope"]),
         elsewhere(
@@ -187,7 +187,7 @@ fn places() -> Vec<Bad> {
 }
 
 fn encodings() -> Vec<Bad> {
-    let mut zipped = bad("an encoding that is not supported", good().to_string(), &["plain"]);
+    let mut zipped = bad("an encoding that is not supported", good().to_string(), &["br", "gzip"]);
     zipped.request.headers_mut().insert("content-encoding", "br".parse().unwrap());
     zipped.status = 415;
     let mut large = bad("a body above the limit", vec![b' '; (1 << 20) + 1], &["1.0 MiB|1048576"]);

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
-use weir_tests::{Fleet, ForeignServer, ForeignSpec, Synthetic, WorkerSpec, eventually, infer};
+use tonic::Code;
+use weir_tests::{
+    Fleet, ForeignServer, ForeignSpec, Synthetic, WorkerSpec, eventually, grpc::metadata_of, infer,
+};
 
 fn spec(version: Option<u64>, has_index: bool) -> ForeignSpec {
-    ForeignSpec { model: "m".to_owned(), version, has_index }
+    ForeignSpec { model: "m".to_owned(), version, has_index, has_grpc: true }
 }
 
 /// Two workers of Weir's and one server of another kind, all with the same model.
@@ -109,6 +112,33 @@ async fn a_server_is_asked_with_versions_only_when_it_numbers_them() {
         let rows = fleet.client().post("/v2/repository/index", "").await.unwrap().json().unwrap();
         let row = &rows[0];
         assert_eq!((&row["name"], &row["state"]), (&"m".into(), &"READY".into()), "{rows}");
+    }
+}
+
+#[tokio::test]
+async fn grpc_goes_to_the_address_that_is_registered_for_it() {
+    let rest = ForeignServer::start(spec(None, true)).await.unwrap();
+    let rest_only = ForeignSpec { has_grpc: false, ..spec(None, true) };
+    let grpc = ForeignServer::start(spec(None, true)).await.unwrap();
+    for (server, further, is_served) in [
+        (rest, format!("grpc_url = \"http://{}\"", grpc.address()), true),
+        (ForeignServer::start(rest_only).await.unwrap(), String::new(), false),
+    ] {
+        let mut builder = Fleet::builder().unwrap();
+        builder.worker(WorkerSpec::foreign("other", server.address(), &further).unwrap());
+        let mut fleet = builder.start().await.unwrap();
+        let answer = fleet.gateway.grpc().unwrap().infer(&infer::message("m", 1, 4, 0.0)).await;
+        match is_served {
+            true => assert_eq!((answer.unwrap().get_ref().model_name.as_str(), grpc.seen().len()), ("m", 1)),
+            false => {
+                let status = answer.unwrap_err();
+                let is_clear = matches!(status.code(), Code::Unimplemented | Code::Unavailable);
+                let reason = metadata_of(status.metadata(), "weir-reason");
+                assert!(is_clear && !status.message().is_empty() && !reason.is_empty(), "{status:?}");
+            }
+        }
+        assert_eq!(server.seen().len(), 0, "a gRPC call at the address for REST");
+        fleet.idle().await.unwrap();
     }
 }
 

@@ -3,6 +3,7 @@
 mod calls;
 mod ends;
 mod faults;
+mod limits;
 mod messages;
 mod names;
 mod streams;

@@ -8,7 +8,7 @@ use weir_tests::{Chunks, Client, Fleet, ForeignServer, ForeignSpec, Reply, Synth
 const CHAT: &str = "/v1/chat/completions";
 
 async fn foreign(model: &str) -> ForeignServer {
-    let spec = ForeignSpec { model: model.to_owned(), version: None, has_index: true };
+    let spec = ForeignSpec { model: model.to_owned(), version: None, has_index: true, has_grpc: true };
     ForeignServer::start(spec).await.unwrap()
 }
 

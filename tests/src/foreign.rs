@@ -36,6 +36,8 @@ pub struct ForeignSpec {
     pub version: Option<u64>,
     /// Whether it has a repository index.
     pub has_index: bool,
+    /// Whether it speaks gRPC; otherwise such a call gets an answer of the web.
+    pub has_grpc: bool,
 }
 
 /// A running server. It lives as long as the runtime.
@@ -96,7 +98,10 @@ impl Shared {
 
     fn answer(&self, request: Whole) -> Answer {
         if reply::is_grpc(&request) {
-            return self.answer_grpc(request);
+            return match self.spec.has_grpc {
+                true => self.answer_grpc(request),
+                false => reply::json(404, &json!({ "error": "foreign: what is gRPC?" })),
+            };
         }
         let path = request.uri().path().to_owned();
         let about = match &self.spec.version {

@@ -172,9 +172,9 @@ async fn a_worker_is_told_what_was_seen_and_what_it_means_and_a_client_cannot_sa
 #[tokio::test]
 async fn a_server_of_another_kind_gets_the_names_that_it_knows() {
     let mut builder = Fleet::builder().unwrap();
-    let spec = ForeignSpec { model: "m".to_owned(), version: None, has_index: true };
+    let spec = ForeignSpec { model: "m".to_owned(), version: None, has_index: true, has_grpc: true };
     let bare = ForeignServer::start(spec).await.unwrap();
-    let spec = ForeignSpec { model: "n".to_owned(), version: Some(7), has_index: true };
+    let spec = ForeignSpec { model: "n".to_owned(), version: Some(7), has_index: true, has_grpc: true };
     let numbered = ForeignServer::start(spec).await.unwrap();
     builder.worker(WorkerSpec::foreign("bare", bare.address(), "").unwrap());
     builder.worker(WorkerSpec::foreign("numbered", numbered.address(), "").unwrap());
