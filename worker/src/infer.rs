@@ -105,6 +105,12 @@ impl Answered {
         Ok((written, timings))
     }
 
+    /// Bytes of all outputs.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.response.outputs.iter().map(|output| output.tensor.data.len()).sum()
+    }
+
     /// Bytes of the outputs that are to be written as text.
     #[must_use]
     pub fn text_bytes(&self) -> usize {

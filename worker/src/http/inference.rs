@@ -30,6 +30,10 @@ use crate::{
     server::Worker,
 };
 
+/// Weight of a byte to compress beside a byte of text to write. Compression runs at 165 MB/s, so what the front does
+/// itself stays below 2 ms.
+const COMPRESSION_WEIGHT: usize = 4;
+
 /// What a request's head says about its body, its answer and its time.
 struct Head {
     /// How the body is compressed.
@@ -112,8 +116,7 @@ async fn read_and_run(
     let decode = move |spec: &ModelSpec| decode(spec, &body, json_len, &codec_limits);
     let answered = infer::run(&admitted.lanes, call, decode).await?;
     let wished = head.wished;
-    let all_bytes = |_| answered.response.outputs.iter().map(|output| output.tensor.data.len()).sum();
-    let text_bytes = wished.map_or_else(|| answered.text_bytes(), all_bytes);
+    let text_bytes = answered.text_bytes() + wished.map_or(0, |_| COMPRESSION_WEIGHT * answered.bytes());
     answered.write(worker.clock, text_bytes, move |response| encode(&response, wished)).await
 }
 

@@ -79,7 +79,12 @@ impl Inflating {
     }
 
     fn broken(&self, why: &str) -> OipError {
-        OipError::bad_request(format!("the body is no whole {} stream: {why}", self.coding.name()))
+        let stream = match self.coding {
+            Coding::Gzip => "gzip stream",
+            // Some take the name for a bare deflate stream.
+            Coding::Deflate => "deflate stream with zlib's header",
+        };
+        OipError::bad_request(format!("the body is no whole {stream}: {why}"))
     }
 
     fn too_large(&self) -> OipError {
