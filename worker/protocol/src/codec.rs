@@ -12,6 +12,7 @@ mod request;
 mod response;
 mod tensor;
 mod text;
+mod words;
 
 use bytes::Bytes;
 

@@ -13,18 +13,16 @@ use self::plain::Plain;
 
 /// Digits that a `u64` holds whatever they are.
 const DIGITS: usize = 19;
-/// Largest power of ten that FP64 holds exactly.
-const MOST_EXPONENT: i32 = 22;
-/// 10^-22 to 10^22.
-const POWERS: [f64; 2 * MOST_EXPONENT as usize + 1] = [
-    1e-22, 1e-21, 1e-20, 1e-19, 1e-18, 1e-17, 1e-16, 1e-15, 1e-14, 1e-13, 1e-12, 1e-11, 1e-10, 1e-9, 1e-8,
-    1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11,
-    1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
-];
-/// The integers up to here are FP64 numbers.
-const FP64_INTEGERS: i64 = 1 << f64::MANTISSA_DIGITS;
-/// Mantissa bits that FP64 has and FP32 has not.
-const EXTRA_BITS: u32 = f64::MANTISSA_DIGITS - f32::MANTISSA_DIGITS;
+/// 10^0 to 10^-27, the last one whose power of five a `u64` holds.
+const POWERS: [Power; 28] = {
+    let mut powers = [Power::of(0); 28];
+    let mut rest = powers.as_mut_slice();
+    while let Some((last, before)) = rest.split_last_mut() {
+        *last = Power::of(before.len() as u32);
+        rest = before;
+    }
+    powers
+};
 
 /// A number as it stands in the text: `mantissa * 10^exponent`, negated when `negative`.
 #[derive(Debug, Clone, Copy)]
@@ -105,72 +103,79 @@ impl<'a> Number<'a> {
 
     /// The integer, unless the number is written with a point or an exponent or `T` does not hold it.
     #[inline(always)]
-    pub(super) fn integer<T: TryFrom<i128> + FromStr>(&self) -> Option<T> {
+    pub(super) fn integer<T: TryFrom<u64> + TryFrom<i64> + FromStr>(&self) -> Option<T> {
         if !self.whole {
             return None;
         }
         if !self.exact {
-            return self.text().parse().ok();
+            return parsed(self.text);
         }
-        let magnitude = i128::from(self.mantissa);
-        T::try_from(if self.negative { -magnitude } else { magnitude }).ok()
+        if self.negative {
+            T::try_from(0_i64.checked_sub_unsigned(self.mantissa)?).ok()
+        } else {
+            T::try_from(self.mantissa).ok()
+        }
     }
 
     /// The nearest FP32, ties to even; `None` beyond the finite ones.
     #[inline(always)]
     pub(super) fn fp32(&self) -> Option<f32> {
-        let near = self.near().filter(|near| settles_fp32(*near));
-        let Some(near) = near else { return self.parsed().filter(|value: &f32| value.is_finite()) };
-        Some(f32::from_bits((near as f32).to_bits() | u32::from(self.negative) << 31))
+        match self.rounded(|integer| integer as f32) {
+            Some(value) => Some(value as f32),
+            None => parsed(self.text).filter(|value: &f32| value.is_finite()),
+        }
     }
 
     /// The nearest FP64, ties to even; `None` beyond the finite ones.
     #[inline(always)]
     pub(super) fn fp64(&self) -> Option<f64> {
-        let Some(value) = self.exact_fp64() else {
-            return self.parsed().filter(|value: &f64| value.is_finite());
-        };
-        Some(if self.negative { -value } else { value })
+        match self.rounded(|integer| integer as f64) {
+            Some(value) => Some(value),
+            None => parsed(self.text).filter(|value: &f64| value.is_finite()),
+        }
     }
 
-    /// The magnitude to within 4 FP64 units: mantissa, power and product are rounded, by half a unit each, and one
-    /// unit of a factor becomes up to two of the product.
+    /// The value as `round` rounds integers, unless it is too close to where `round` takes a step.
+    ///
+    /// The value's leading bits, 61 at least, come of a multiplication with a power of ten that is rounded down, which
+    /// makes them too small by less than 2. Where both ends of that round to the same, so does everything between
+    /// them. The scale is a power of two and far from the ends of FP32, so it costs no bit.
     #[inline(always)]
-    fn near(&self) -> Option<f64> {
-        let power = POWERS.get(self.exponent.wrapping_add(MOST_EXPONENT) as usize)?;
-        Some(self.exact_mantissa()? as f64 * power)
-    }
-
-    /// The magnitude where one rounding makes it of FP64 numbers: mantissa and power are such.
-    #[inline(always)]
-    fn exact_fp64(&self) -> Option<f64> {
-        let power = POWERS.get(self.exponent.unsigned_abs() as usize + MOST_EXPONENT as usize)?;
-        let mantissa = self.exact_mantissa().filter(|mantissa| *mantissa <= FP64_INTEGERS)? as f64;
-        Some(if self.exponent < 0 { mantissa / power } else { mantissa * power })
-    }
-
-    /// The mantissa, if it is one and below 2^63: the half that processors convert at once.
-    #[inline(always)]
-    fn exact_mantissa(&self) -> Option<i64> {
-        i64::try_from(self.mantissa).ok().filter(|_| self.exact)
-    }
-
-    #[cold]
-    fn parsed<T: FromStr>(&self) -> Option<T> {
-        self.text().parse().ok()
+    fn rounded<T: Into<f64>>(&self, round: fn(i64) -> T) -> Option<f64> {
+        let decimals = self.exponent.unsigned_abs() as usize;
+        let &Power { reciprocal, exponent } =
+            POWERS.get(decimals).filter(|_| self.exact & (self.exponent <= 0))?;
+        let shift = (self.mantissa | 1).leading_zeros();
+        let product = u128::from(self.mantissa << shift) * u128::from(reciprocal);
+        let leading = (product >> 65) as i64;
+        let (least, most): (f64, f64) = (round(leading).into(), round(leading + 2).into());
+        let scale = f64::from_bits(((exponent - shift as i32 + 1023) as u64) << (f64::MANTISSA_DIGITS - 1));
+        let value = f64::from_bits((least * scale).to_bits() | u64::from(self.negative) << 63);
+        ((least == most) | (self.mantissa == 0)).then_some(value)
     }
 }
 
-/// Whether every number within 4 FP64 units of `near`, which is not negative, rounds to the same FP32 as `near` does:
-/// none of them reaches the middle between two FP32, and `near` is where middles are a whole number of units apart.
-#[inline(always)]
-fn settles_fp32(near: f64) -> bool {
-    const UNITS: u64 = 4;
-    const MIDDLE: u64 = 1 << (EXTRA_BITS - 1);
-    let bits = near.to_bits();
-    let past_middle = (bits & (2 * MIDDLE - 1)).wrapping_sub(MIDDLE - UNITS);
-    let normal = (f64::from(f32::MIN_POSITIVE).to_bits()..f64::from(f32::MAX).to_bits()).contains(&bits);
-    (past_middle > 2 * UNITS) & normal | (bits == 0)
+/// 10^-n as `reciprocal` * 2^`exponent`, good for a mantissa's bits from the third on.
+#[derive(Clone, Copy)]
+struct Power {
+    reciprocal: u64,
+    exponent: i32,
+}
+
+impl Power {
+    /// 10^-`decimals`, rounded down.
+    const fn of(decimals: u32) -> Self {
+        // 10^n = 5^n * 2^n, and 5^n fits.
+        let five = 5_u64.pow(decimals);
+        let shift = five.leading_zeros();
+        let reciprocal = (u128::MAX >> 1) / (five << shift) as u128;
+        Self { reciprocal: reciprocal as u64, exponent: shift as i32 - 62 - decimals as i32 }
+    }
+}
+
+#[cold]
+fn parsed<T: FromStr>(text: &[u8]) -> Option<T> {
+    std::str::from_utf8(text).ok()?.parse().ok()
 }
 
 /// Number of digits before the exponent, leading zeros left out.

@@ -8,7 +8,10 @@
 
 use std::borrow::Cow;
 
-use super::number::{Broken, Number};
+use super::{
+    number::{Broken, Number},
+    words::{below, equal, length_until},
+};
 
 /// What a reader answers: the value, or in words what was expected and what was there.
 pub(super) type Checked<T> = Result<T, String>;
@@ -127,8 +130,8 @@ impl<'a> Cursor<'a> {
 
     fn pass_plain(&mut self) -> Checked<()> {
         let rest = self.text.get(self.at..).unwrap_or_default();
-        let stop = rest.iter().position(|&b| b == b'"' || b == b'\\' || b < b' ');
-        self.at += stop.unwrap_or(rest.len());
+        let mark = |word| equal(word, b'"') | equal(word, b'\\') | below(word, b' ');
+        self.at += length_until(rest, mark, |byte| byte == b'"' || byte == b'\\' || byte < b' ');
         match self.byte() {
             Some(b'"' | b'\\') => Ok(()),
             _ => Err(self.fault("the end of a string")),

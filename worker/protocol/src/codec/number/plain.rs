@@ -4,14 +4,12 @@
 //! and the value does not lie on the way to the next number, so a processor works on several numbers of an array at
 //! a time. Whatever is not usual is left to the scan beside it, faults included.
 
-/// Bytes in a word.
-const WORD: usize = size_of::<u64>();
+use crate::codec::words::{WORD, above, below, equal, every, first};
+
 /// Bytes that must be left of the text: a sign, three words, and what follows.
 const WINDOW: usize = 4 * WORD;
 /// Digits that a `u64` holds whatever they are.
 const DIGITS: usize = 19;
-/// The top bit of every byte.
-const TOPS: u64 = every(0x80);
 const POWER_8: u64 = 10_u64.pow(8);
 const POWER_16: u64 = 10_u64.pow(16);
 
@@ -31,10 +29,10 @@ pub(super) fn read(text: &[u8]) -> Option<Plain> {
     let window = text.first_chunk::<WINDOW>()?;
     let negative = window[0] == b'-';
     let unsigned = if negative { &window[1..] } else { &window[..WINDOW - 1] };
-    let words = unsigned.as_chunks().0.first_chunk()?.map(u64::from_le_bytes);
+    let words = words_of(unsigned)?;
     let length = length(words)?;
-    let digits = words.map(|word| word ^ every(b'0'));
-    let point = first(zeros(words[0] ^ every(b'.')));
+    let digits = words.map(digits_of);
+    let point = first(equal(words[0], b'.'));
     let has_point = point < length.min(WORD);
     // A digit after a 0 that comes first.
     let leading_zero = (digits[0] as u16).swap_bytes() <= 9;
@@ -44,7 +42,8 @@ pub(super) fn read(text: &[u8]) -> Option<Plain> {
     }
     let count = length - usize::from(has_point);
     let decimals = if has_point { count - point } else { 0 };
-    let digits = if has_point { without(point, digits) } else { digits };
+    let digits =
+        if has_point { without(point, digits, words_of(unsigned.get(1..)?)?.map(digits_of)) } else { digits };
     let mantissa = value(digits, count)?;
     Some(Plain { length: length + usize::from(negative), negative, mantissa, decimals })
 }
@@ -52,9 +51,7 @@ pub(super) fn read(text: &[u8]) -> Option<Plain> {
 /// Bytes up to the first one that is no digit, point or sign.
 #[inline(always)]
 fn length(words: [u64; 3]) -> Option<usize> {
-    // What lies below '-' borrows and what lies above '9' carries into the top bit; both spoil later bytes only.
-    let end =
-        |word: u64| (word.wrapping_sub(every(b'-')) | word.wrapping_add(every(0x7f - b'9')) | word) & TOPS;
+    let end = |word: u64| below(word, b'-') | above(word, b'9');
     match words.map(end) {
         [end, ..] if end != 0 => Some(first(end)),
         [_, end, _] if end != 0 => Some(first(end) + WORD),
@@ -63,11 +60,12 @@ fn length(words: [u64; 3]) -> Option<usize> {
     }
 }
 
-/// Takes the byte at `point` out of the words.
+/// Takes the byte at `point` out of the words; `next` are the same words one byte on.
 #[inline(always)]
-fn without(point: usize, [a, b, c]: [u64; 3]) -> [u64; 3] {
+fn without(point: usize, words: [u64; 3], next: [u64; 3]) -> [u64; 3] {
+    let ([a, ..], [a_next, b, c]) = (words, next);
     let behind = u64::MAX << (point * 8);
-    [(a & !behind) | ((a >> 8 | b << 56) & behind), b >> 8 | c << 56, c >> 8]
+    [(a & !behind) | (a_next & behind), b, c]
 }
 
 /// The value of the first `count` digits, 1 to 24; `None` if there is anything but digits among them, or too many.
@@ -97,7 +95,7 @@ fn value([a, b, c]: [u64; 3], count: usize) -> Option<u64> {
 /// Whether no byte is above 9.
 #[inline(always)]
 fn all_digits(values: u64) -> bool {
-    (values.wrapping_add(every(0x7f - 9)) | values) & TOPS == 0
+    above(values, 9) == 0
 }
 
 /// The decimal that eight digits stand for.
@@ -109,18 +107,14 @@ fn eight(digits: u64) -> u64 {
     fours.wrapping_mul(1 + (10_000 << 32)) >> 32
 }
 
-/// Sets the top bit of the first byte that is 0, perhaps of later ones too.
+/// The first three words of text, in each the first byte lowest.
 #[inline(always)]
-fn zeros(word: u64) -> u64 {
-    word.wrapping_sub(every(1)) & !word & TOPS
+fn words_of(text: &[u8]) -> Option<[u64; 3]> {
+    text.as_chunks().0.first_chunk().map(|words| words.map(u64::from_le_bytes))
 }
 
-/// Index of the first byte whose top bit is set; 8 if there is none.
+/// Digits as their values, 0 to 9; other bytes are above.
 #[inline(always)]
-fn first(tops: u64) -> usize {
-    tops.trailing_zeros() as usize / 8
-}
-
-const fn every(byte: u8) -> u64 {
-    u64::from_ne_bytes([byte; WORD])
+fn digits_of(word: u64) -> u64 {
+    word ^ every(b'0')
 }
