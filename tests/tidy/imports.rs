@@ -6,7 +6,7 @@ use crate::source::Source;
 
 /// Files that may read the environment or the disk: loading of configuration, reload, the worker's main and model
 /// repository, and programs that only build, load or measure.
-const READERS: [&str; 12] = [
+const READERS: [&str; 13] = [
     "config/src/outside.rs",
     "config/src/reader.rs",
     "config/src/value/secret.rs",
@@ -16,6 +16,7 @@ const READERS: [&str; 12] = [
     "worker/benches/",
     "worker/build.rs",
     "worker/examples/",
+    "worker/protocol/build.rs",
     "worker/src/main.rs",
     "worker/src/model/repository.rs",
     "xtask/",
