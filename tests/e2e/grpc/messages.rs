@@ -63,18 +63,20 @@ fn echoed(told: &Told, model: &str, what: &str) {
 #[tokio::test]
 async fn a_message_of_any_size_comes_back_whole_with_its_names_first_or_last() {
     let mut fleet = fleet().await;
-    for (place, grpc) in both(&mut fleet) {
-        for size in SIZES {
-            let data = infer::noise(size);
-            let (tensors, names) = (nameless(&data), names("m", "1"));
-            let first = send(&grpc, [&names[..], &tensors].concat(), &data).await;
-            echoed(&first, "m", &format!("{place}, {size} B, names first"));
-            let last = send(&grpc, [&tensors[..], &names].concat(), &data).await;
+    let clients = both(&mut fleet);
+    for size in SIZES {
+        let data = infer::noise(size);
+        let (tensors, names) = (nameless(&data), names("m", "1"));
+        let (first, last) = ([&names[..], &tensors].concat(), [&tensors[..], &names].concat());
+        for (place, grpc) in &clients {
+            let told = send(grpc, first.clone(), &data).await;
+            echoed(&told, "m", &format!("{place}, {size} B, names first"));
+            let told = send(grpc, last.clone(), &data).await;
             let what = format!("{place}, {size} B, names last");
             // More than the gateway holds has to begin with its names.
-            match place {
-                "gateway" if size > 16 << 20 => is(&what, &last, Code::InvalidArgument, "bad-request"),
-                _ => echoed(&last, "m", &what),
+            match *place {
+                "gateway" if size > 16 << 20 => is(&what, &told, Code::InvalidArgument, "bad-request"),
+                _ => echoed(&told, "m", &what),
             }
         }
     }
@@ -163,10 +165,10 @@ async fn a_message_is_sent_again_whole_after_a_broken_attempt() {
     let grpc = fleet.gateway.grpc().unwrap();
     for size in HELD {
         let struck = proxy.struck();
+        let data = infer::noise(size);
+        let message = infer::bytes("m", data.clone()).encode_to_vec();
         for _ in 0..2 {
-            let data = infer::noise(size);
-            let told = send(&grpc, infer::bytes("m", data.clone()).encode_to_vec(), &data).await;
-            echoed(&told, "m", &format!("{size} B"));
+            echoed(&send(&grpc, message.clone(), &data).await, "m", &format!("{size} B"));
         }
         assert!(proxy.struck() > struck, "no attempt was broken at {size} B");
     }
@@ -185,10 +187,10 @@ async fn a_message_is_sent_again_whole_after_a_refusal() {
     let grpc = fleet.gateway.grpc().unwrap();
     for size in HELD {
         let refused = stub.seen().len();
+        let data = infer::noise(size);
+        let message = infer::bytes("m", data.clone()).encode_to_vec();
         for _ in 0..2 {
-            let data = infer::noise(size);
-            let told = send(&grpc, infer::bytes("m", data.clone()).encode_to_vec(), &data).await;
-            echoed(&told, "m", &format!("{size} B"));
+            echoed(&send(&grpc, message.clone(), &data).await, "m", &format!("{size} B"));
         }
         assert!(stub.seen().len() > refused, "nothing was refused at {size} B");
     }
