@@ -59,8 +59,10 @@ class Foreign:
 
 def setUpModule():
     global foreign, gateway, admin
-    folder = unittest.enterModuleContext(tempfile.TemporaryDirectory(prefix="weir-mlserver-"))
-    servers = unittest.enterModuleContext(Servers(pathlib.Path(folder)))
+    folder = tempfile.TemporaryDirectory(prefix="weir-mlserver-")
+    unittest.addModuleCleanup(folder.cleanup)
+    servers = Servers(pathlib.Path(folder.name))
+    unittest.addModuleCleanup(servers.close)
     foreign = Foreign(servers)
     foreign.start()
     worker = f'[[worker]]\nname = "m"\nkind = "oip"\nurl = "http://{foreign.rest}"\ngrpc_url = "http://{foreign.grpc}"\n'

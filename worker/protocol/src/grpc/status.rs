@@ -68,6 +68,22 @@ mod tests {
     }
 
     #[test]
+    fn the_document_has_a_row_for_each_reason() {
+        let document = include_str!("../../../../docs/PROTOCOL.md");
+        for &reason in Reason::ALL {
+            let code: String = format!("{:?}", code_of(reason))
+                .char_indices()
+                .flat_map(|(at, c)| {
+                    let gap = (at > 0 && c.is_uppercase()).then_some('_');
+                    gap.into_iter().chain([c.to_ascii_uppercase()])
+                })
+                .collect();
+            let row = format!("| `{reason}` | {} | {code} | ", reason.status());
+            assert!(document.contains(&row), "docs/PROTOCOL.md lacks: {row}");
+        }
+    }
+
+    #[test]
     fn statuses_agree_with_http() {
         for &reason in Reason::ALL {
             let expected = match reason.status() {
