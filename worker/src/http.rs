@@ -1,15 +1,15 @@
-//! The REST front: connections, and which call goes where.
+//! Connections, and the REST front: which call goes where.
 //!
-//! HTTP/1.1 with keep-alive, and HTTP/2 for clients that begin with it. Knows nothing of tensors; an inference is
-//! `infer`'s. Every answer is made by `respond`, every body is read by `body`.
+//! HTTP/1.1 with keep-alive, and HTTP/2 for clients that begin with it; a request of gRPC's content type is `grpc`'s.
+//! Knows nothing of tensors; an inference is `infer`'s. Every answer is made by `respond`, every body is read by `body`.
 
 pub(crate) mod body;
 pub(crate) mod budget;
 mod calls;
-mod coding;
+pub(crate) mod coding;
 pub(crate) mod head;
 mod inference;
-mod inflate;
+pub(crate) mod inflate;
 mod linger;
 pub(crate) mod peer;
 mod repository;
@@ -18,6 +18,7 @@ mod respond;
 use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use http::Request;
+use http_body_util::Either;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -30,7 +31,7 @@ use tokio::{
 
 pub use self::budget::BodyBudget;
 use self::{linger::Lingering, peer::Peer};
-use crate::{server::Worker, shutdown::Phase, tasks::Tasks};
+use crate::{grpc, server::Worker, shutdown::Phase, tasks::Tasks};
 
 /// Longest time until a connection's first request has come, and over HTTP/1.1 for every later request's head to
 /// arrive, the idle time before it included. Long, because a gateway keeps idle connections, and one that closes under
@@ -39,6 +40,24 @@ pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Most header fields of a request.
 const MAX_HEADERS: usize = 128;
+
+/// Most bytes of an HTTP/2 request's header fields, as HTTP/2 counts them. What a gateway takes.
+const HEADER_LIST_BYTES: u32 = 64 << 10;
+
+/// Bytes of one HTTP/2 request that may be under way unread: what 10 Gbit/s and 1 ms there and back need, and some.
+const STREAM_WINDOW_BYTES: u32 = 2 << 20;
+
+/// Bytes of all requests of an HTTP/2 connection that may be under way unread.
+const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+
+/// Requests of one HTTP/2 connection at a time: a gateway sends those of all its clients over a few connections.
+const MAX_STREAMS: u32 = 1024;
+
+/// Silence of an HTTP/2 peer after which it is asked whether it is there. Streams can be silent for hours.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How long it may take to say so; then it counts as gone, and its streams with it.
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Pause after the system had no more sockets to give, so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -72,6 +91,22 @@ async fn silent(first_request: &Notify) {
     }
 }
 
+/// How connections are spoken to.
+fn builder(tasks: Tasks) -> auto::Builder<Tasks> {
+    let mut builder = auto::Builder::new(tasks);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_headers(MAX_HEADERS);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(HEADER_LIST_BYTES)
+        .keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
+    builder
+}
+
 async fn connection(worker: Arc<Worker>, stream: TcpStream, address: SocketAddr, tasks: Tasks) {
     // Or small answers wait 40 ms for the peer's delayed acknowledgement.
     if let Err(error) = stream.set_nodelay(true) {
@@ -82,14 +117,20 @@ async fn connection(worker: Arc<Worker>, stream: TcpStream, address: SocketAddr,
     let (stream, unread) = Lingering::new(stream);
     let begun = Arc::new(Notify::new());
     let first_request = Arc::clone(&begun);
+    let streams = tasks.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         begun.notify_one();
-        let (worker, unread) = (Arc::clone(&worker), unread.clone());
-        async move { Ok::<_, Infallible>(calls::answer(&worker, peer, request, &unread).await) }
+        let (worker, unread, tasks) = (Arc::clone(&worker), unread.clone(), tasks.clone());
+        async move {
+            let is_http2 = request.version() == http::Version::HTTP_2;
+            Ok::<_, Infallible>(if is_http2 && grpc::is_grpc(request.headers()) {
+                grpc::answer(&worker, peer, request, &tasks).await.map(Either::Left)
+            } else {
+                calls::answer(&worker, peer, request, &unread).await.map(Either::Right)
+            })
+        }
     });
-    let mut builder = auto::Builder::new(tasks);
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_headers(MAX_HEADERS);
-    builder.http2().timer(TokioTimer::new());
+    let builder = builder(streams);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let closing = shutdown.reached(Phase::Closing);
     let result = tokio::select! {

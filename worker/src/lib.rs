@@ -1,6 +1,6 @@
 //! Weir's worker: serves TorchScript models over the Open Inference Protocol with dynamic batching.
 //!
-//! A request comes in through `http`, is decoded and checked by `infer`, waits in the queue of its model version
+//! A request comes in through `http` or `grpc`, is decoded and checked by `infer`, waits in the queue of its model version
 //! (`weir-batching`), runs on a lane thread (`model::lanes`) through a `backend`, and goes out again. Start with
 //! [`server::run`]. Libtorch appears in `backend::torch` only; time comes from [`clock`] only.
 
@@ -9,6 +9,7 @@ pub mod check;
 pub mod clock;
 pub mod control;
 pub mod device;
+mod grpc;
 pub mod http;
 pub mod infer;
 pub mod model;

@@ -6,7 +6,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::net::TcpListener;
 use weir_config::WorkerConfig;
-use weir_protocol::codec::CodecLimits;
+use weir_protocol::{OipError, Reason, codec::CodecLimits};
 
 use crate::{
     backend::Host,
@@ -46,6 +46,20 @@ pub struct Worker {
 }
 
 impl Worker {
+    /// Whether inferences are taken.
+    ///
+    /// # Errors
+    /// `draining`, and `not-ready` until every model is loaded or known not to load.
+    pub fn ready(&self) -> Result<(), OipError> {
+        if self.shutdown.phase() != Phase::Running {
+            return Err(OipError::new(Reason::Draining, "the worker is shutting down"));
+        }
+        if !self.store.is_settled() {
+            return Err(OipError::new(Reason::NotReady, "models are still being loaded"));
+        }
+        Ok(())
+    }
+
     /// Brings the gauges up to date, for a reader who is about to see them.
     pub fn record_gauges(&self) {
         self.telemetry.record_memory(self.host.cpu.total(), self.host.cpu.free());

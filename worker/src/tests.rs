@@ -9,6 +9,7 @@ mod control;
 mod datatypes;
 pub(crate) mod fixture;
 mod gateway_contract;
+mod grpc;
 mod metadata;
 mod overload;
 mod stopping;

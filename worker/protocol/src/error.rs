@@ -6,7 +6,7 @@
 use std::fmt;
 
 /// A client's text as an error message may show it: shortened to 64 characters, control characters escaped.
-pub(crate) fn shown(text: &str) -> String {
+pub fn shown(text: &str) -> String {
     text.chars().take(64).flat_map(char::escape_debug).collect()
 }
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 use weir_protocol::{OipError, Reason, headers, openapi, rest::RestCall};
 
 use super::{body, inference, linger::Unread, peer::Peer, repository, respond};
-use crate::{control, infer::Rejection, model::store::Unresolved, server::Worker, shutdown::Phase};
+use crate::{control, grpc, infer::Rejection, model::store::Unresolved, server::Worker, shutdown::Phase};
 
 /// A request whose body may not have been read yet.
 pub(super) struct Inbound {
@@ -102,6 +102,9 @@ fn rejected(worker: &Worker, inbound: &Inbound, rejection: &Rejection) -> respon
 
 async fn dispatch(worker: &Arc<Worker>, inbound: &mut Inbound) -> Result<respond::Response, Rejection> {
     let (method, path) = (inbound.parts.method.as_str(), inbound.parts.uri.path());
+    if grpc::is_grpc(&inbound.parts.headers) {
+        return Err(OipError::new(Reason::UnsupportedEncoding, "gRPC needs HTTP/2").into());
+    }
     if path == "/metrics" {
         return metrics(worker, method);
     }
@@ -156,12 +159,6 @@ fn metrics(worker: &Worker, method: &str) -> Result<respond::Response, Rejection
 }
 
 fn ready(worker: &Worker) -> Result<respond::Response, Rejection> {
-    let error = |reason, message| Err(OipError::new(reason, message).into());
-    if worker.shutdown.phase() != Phase::Running {
-        return error(Reason::Draining, "the worker is shutting down");
-    }
-    if !worker.store.is_settled() {
-        return error(Reason::NotReady, "models are still being loaded");
-    }
+    worker.ready()?;
     Ok(respond::json(&serde_json::json!({ "ready": true })))
 }

@@ -172,6 +172,11 @@ impl Running {
         sender
     }
 
+    /// What runs beside the test.
+    pub(crate) fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
     /// Runs a future beside the test.
     pub(crate) fn spawn<T: Send + 'static>(
         &self,

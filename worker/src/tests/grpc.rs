@@ -1,0 +1,7 @@
+//! The gRPC front as clients and gateways see it: real messages over a real socket.
+
+mod calls;
+mod client;
+mod inference;
+mod limits;
+mod streams;
