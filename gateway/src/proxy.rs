@@ -143,7 +143,8 @@ impl ProxyHttp for Proxy {
         end: bool,
         ctx: &mut Context,
     ) -> Result<Option<Duration>> {
-        local::watch_answer(ctx, end).map(|()| None)
+        local::watch_answer(ctx, end)?;
+        grpc::check_end(ctx, end).map(|()| None)
     }
 
     async fn response_trailer_filter(

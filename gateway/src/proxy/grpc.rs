@@ -18,6 +18,7 @@ pub(super) mod rename;
 
 use http::{HeaderMap, HeaderName, Version as HttpVersion, header};
 use pingora::{
+    Error, ErrorType, Result,
     http::{RequestHeader, ResponseHeader},
     proxy::Session,
 };
@@ -122,6 +123,16 @@ pub(super) fn note_end(ctx: &mut Context, fields: &HeaderMap) {
     }
 }
 
+/// Refuses a body that ends an answer: the status in the trailers after it does. Without one a client would not know
+/// whether the call did well.
+pub(super) fn check_end(ctx: &mut Context, end: bool) -> Result<()> {
+    if !end || !ctx.grpc.spoken || ctx.grpc.status.is_some() {
+        return Ok(());
+    }
+    ctx.failure = Some(OipError::new(Reason::WorkerFailed, "the worker ended its answer without a status"));
+    Error::e_explain(ErrorType::InternalError, "an answer without grpc-status")
+}
+
 impl Proxy {
     /// Takes a gRPC call up to its first chosen worker, or answers it.
     pub(super) async fn prepare_grpc(
@@ -187,3 +198,6 @@ fn method(request: &RequestHeader) -> Result<GrpcCall, OipError> {
     }
     Err(OipError::new(Reason::MethodNotAllowed, "gRPC calls are POST requests"))
 }
+
+#[cfg(test)]
+mod tests;

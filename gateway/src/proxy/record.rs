@@ -38,6 +38,7 @@ fn access_log(session: &Session, ctx: &Context, request: &RequestRecord<'_>) {
         path: header.uri.path(),
         version: ctx.asked.as_ref().map(|asked| asked.version),
         route: ctx.asked.as_ref().and_then(|asked| asked.route.as_deref()),
+        grpc_status: ctx.grpc.status,
         bytes_in: downstream.body_bytes_read() as u64,
         bytes_out: downstream.body_bytes_sent() as u64,
         request,

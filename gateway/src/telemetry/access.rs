@@ -27,6 +27,8 @@ pub struct AccessRecord<'a> {
     pub version: Option<Version>,
     /// Name of the `[[route]]` that matched.
     pub route: Option<&'a str>,
+    /// `grpc-status` of a gRPC call's answer; the record's status is the HTTP status that says the same.
+    pub grpc_status: Option<u32>,
     /// Body bytes from the client.
     pub bytes_in: u64,
     /// Body bytes to the client.
@@ -49,6 +51,7 @@ pub fn log_access(record: &AccessRecord<'_>) {
         route = record.route,
         worker = request.worker.map(|w| w.as_str()),
         status = request.status,
+        grpc_status = record.grpc_status,
         reason = request.reason.map(|r| r.name()),
         attempts = request.attempts,
         bytes_in = record.bytes_in,

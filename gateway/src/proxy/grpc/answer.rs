@@ -65,7 +65,7 @@ pub(in crate::proxy) async fn end(
             ctx.grpc.status = Some(0);
         }
     }
-    session.as_downstream_mut().write_response_trailers(trailers).await
+    session.as_downstream_mut().write_response_trailers(trailers).await.map_err(|error| error.into_down())
 }
 
 /// Waits for so long.
@@ -92,7 +92,9 @@ fn head(ctx: &Context) -> Result<ResponseHeader> {
 /// pingora's own method for any session never ends the stream with the header.
 fn write_head(session: &mut Session, head: ResponseHeader, end: bool) -> Result<()> {
     match session.as_downstream_mut() {
-        ServerSession::H2(h2) => h2.write_response_header(Box::new(head), end),
+        ServerSession::H2(h2) => {
+            h2.write_response_header(Box::new(head), end).map_err(|error| error.into_down())
+        }
         _ => Error::e_explain(ErrorType::InternalError, "a gRPC answer needs HTTP/2"),
     }
 }
