@@ -225,3 +225,6 @@ impl Digits<'_> {
         Ok(if negative { -value } else { value })
     }
 }
+
+#[cfg(test)]
+mod tests;

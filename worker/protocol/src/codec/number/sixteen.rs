@@ -1,6 +1,6 @@
 //! Rounds a JSON number to the 16-bit floats, FP16 and BF16.
 //!
-//! FP64 is the way there, and so that two roundings come out as one, a number that FP64 puts in the middle between two
+//! FP32 is the way there, and so that two roundings come out as one, a number that FP32 puts in the middle between two
 //! 16-bit floats is compared with that middle digit by digit. Called by the element readers.
 
 use std::cmp::Ordering;
@@ -15,16 +15,16 @@ const MIDDLE_DECIMALS: usize = 134;
 impl Number<'_> {
     /// The nearest FP16, ties to even; `None` beyond the finite ones.
     pub(in crate::codec) fn fp16(&self) -> Option<f16> {
-        self.narrowed(f16::from_f64).filter(|value| value.is_finite())
+        self.narrowed(f16::from_f32).filter(|value| value.is_finite())
     }
 
     /// The nearest BF16, ties to even; `None` beyond the finite ones.
     pub(in crate::codec) fn bf16(&self) -> Option<bf16> {
-        self.narrowed(bf16::from_f64).filter(|value| value.is_finite())
+        self.narrowed(bf16::from_f32).filter(|value| value.is_finite())
     }
 
-    fn narrowed<T: PartialEq>(&self, round: fn(f64) -> T) -> Option<T> {
-        let wide = self.fp64()?;
+    fn narrowed<T: PartialEq>(&self, round: fn(f32) -> T) -> Option<T> {
+        let wide = self.fp32()?;
         let (below, above) = (round(wide.next_down()), round(wide.next_up()));
         if below == above {
             return Some(round(wide));
@@ -40,7 +40,7 @@ impl Number<'_> {
 
     /// Compares the number, its sign left out, with a `middle` that is exact in [`MIDDLE_DECIMALS`] decimals.
     #[cold]
-    fn magnitude_against(&self, middle: f64) -> Ordering {
+    fn magnitude_against(&self, middle: f32) -> Ordering {
         let own = self.text.iter().take_while(|byte| !matches!(byte, b'e' | b'E'));
         let own = Digits::of(own, i64::from(self.exponent));
         let middle = format!("{middle:.MIDDLE_DECIMALS$}");
