@@ -6,6 +6,7 @@ mod faults;
 mod limits;
 mod messages;
 mod names;
+mod readiness;
 mod streams;
 
 use std::fmt::Debug;

@@ -25,7 +25,10 @@ const READERS: [&str; 13] = [
 /// A library and the places that may name it.
 const HOMES: [(&str, &[&str]); 5] = [
     ("pingora", &["gateway/src/", "gateway/benches/"]),
-    ("tch", &["worker/src/backend/torch.rs", "worker/src/backend/torch/", "worker/benches/", "worker/examples/"]),
+    (
+        "tch",
+        &["worker/src/backend/torch.rs", "worker/src/backend/torch/", "worker/benches/", "worker/examples/"],
+    ),
     ("torch_sys", &["worker/src/backend/torch.rs", "worker/src/backend/torch/", "worker/benches/"]),
     ("std::env", &READERS),
     ("std::fs", &READERS),

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tonic::Code;
 use weir_protocol::grpc::ModelInferRequest;
 use weir_tests::{
-    Fleet, GrpcClient, Synthetic, eventually,
+    Fault, FaultProxy, Fleet, GrpcClient, Synthetic, WorkerSpec, eventually,
     grpc::{InferStream, metadata_of},
     infer,
 };
@@ -258,6 +258,68 @@ async fn a_stream_whose_worker_drains_is_answered_what_was_read_and_told_to_open
         }
         again(&mut fleet, &name).await;
     }
+    fleet.idle().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_worker_that_swallows_calls_is_a_deadline_and_one_that_hangs_up_is_unavailable() {
+    let mut builder = Fleet::builder().unwrap();
+    builder.repository.add("m", &Synthetic::default()).unwrap();
+    let a = WorkerSpec::named("a").unwrap();
+    let proxy = FaultProxy::before(a.listen).await.unwrap();
+    builder.worker(WorkerSpec { at: proxy.address(), ..a });
+    builder.gateway.timeouts += "\nrequest = \"1s\"";
+    let mut fleet = builder.start().await.unwrap();
+    let grpc = fleet.gateway.grpc().unwrap();
+    grpc.infer(&nth(0)).await.unwrap();
+    proxy.set(Fault::Stall);
+    super::is("swallowed", &grpc.infer(&nth(1)).await, Code::DeadlineExceeded, "worker-timeout");
+    let struck = proxy.struck();
+    let mut stream = grpc.stream(&[nth(2)]);
+    eventually("the stream at the proxy", async || {
+        ensure!(proxy.struck() > struck);
+        Ok(())
+    })
+    .await
+    .unwrap();
+    proxy.set(Fault::Reset);
+    proxy.cut_stalled();
+    let status = stream.next().await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    assert_eq!(metadata_of(status.metadata(), "weir-reason"), "worker-failed", "{status:?}");
+    proxy.set(Fault::None);
+    eventually("answers again", async || {
+        grpc.infer(&nth(3)).await?;
+        Ok(())
+    })
+    .await
+    .unwrap();
+    fleet.idle().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_stream_outlives_reloads_of_the_gateway() {
+    let mut fleet = Fleet::serving(&Synthetic::default(), &["a", "b"]).await.unwrap();
+    let mut stream = fleet.gateway.grpc().unwrap().stream(&[nth(0)]);
+    assert_eq!(stream.next().await.unwrap().unwrap().infer_response.unwrap().id, "0");
+    for (number, policy) in ["round_robin", "least_connections", "round_robin"].into_iter().enumerate() {
+        let generation = fleet.gateway.generation().await.unwrap();
+        let mut toml = fleet.gateway.toml().clone();
+        toml.rules = format!("[[model]]\nname = \"m\"\npolicy = \"{policy}\"\n");
+        fleet.gateway.write(toml).unwrap();
+        eventually("the new configuration in use", async || {
+            ensure!(fleet.gateway.generation().await? > generation);
+            Ok(())
+        })
+        .await
+        .unwrap();
+        let id = number as u64 + 1;
+        stream.send(&nth(id)).await.unwrap();
+        let answer = stream.next().await.unwrap().unwrap();
+        assert_eq!(answer.infer_response.unwrap().id, id.to_string());
+    }
+    stream.finish();
+    assert_eq!(stream.next().await.unwrap(), None);
     fleet.idle().await.unwrap();
 }
 
