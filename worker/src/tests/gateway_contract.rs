@@ -126,6 +126,9 @@ async fn the_log_names_a_request_as_the_gateway_does() {
     let lines = Lines::default();
     let writer = lines.clone();
     let log = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).json().flatten_event(true);
+    // With one subscriber in the process, a thread without it that comes by a log line first turns that line off for
+    // all: a second one makes tracing ask each.
+    let _other = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new());
     // For this thread, on which the whole worker runs.
     let _guard = tracing::subscriber::set_default(log.with_writer(move || writer.clone()).finish());
     let running = Running::start(Repository::echo()).await;
