@@ -112,6 +112,7 @@ impl ProxyHttp for Proxy {
         let Some(refusal) = retry::refusal(response) else {
             retry::check_answer(response, ctx)?;
             ctx.attempts.answered = true;
+            ctx.body.let_go();
             return Ok(());
         };
         self.registry.telemetry().record_attempt(AttemptOutcome::Refused(refusal));

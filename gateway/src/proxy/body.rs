@@ -61,6 +61,8 @@ pub(super) enum Body {
     Buffered,
     /// Begins with bytes of which pingora's buffer has the first or last part only; what follows them passes through.
     Held(Held),
+    /// Was held, and given to the worker that has begun its answer: nobody will ask for it again.
+    Spent,
 }
 
 /// The beginning of a body, or all of it, as every attempt is given it.
@@ -157,7 +159,7 @@ impl Body {
     pub(super) fn opening(&self, session: &Session) -> Bytes {
         match self {
             Self::Held(held) => held.opening.bytes.clone(),
-            Self::Streaming | Self::Buffered => {
+            Self::Streaming | Self::Buffered | Self::Spent => {
                 session.as_downstream().get_retry_buffer().unwrap_or_default()
             }
         }
@@ -167,7 +169,7 @@ impl Body {
     pub(super) fn held_opening(&self) -> &[u8] {
         match self {
             Self::Held(held) => &held.opening.bytes,
-            Self::Streaming | Self::Buffered => &[],
+            Self::Streaming | Self::Buffered | Self::Spent => &[],
         }
     }
 
@@ -177,6 +179,15 @@ impl Body {
         match self {
             Self::Buffered => true,
             Self::Streaming | Self::Held(_) => !session.as_downstream().retry_buffer_truncated(),
+            Self::Spent => false,
+        }
+    }
+
+    /// The worker has begun its answer, so no other will be tried: what was held for that is given back. A stream may
+    /// go on for hours.
+    pub(super) fn let_go(&mut self) {
+        if matches!(self, Self::Held(held) if held.given) {
+            *self = Self::Spent;
         }
     }
 

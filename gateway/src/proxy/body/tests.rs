@@ -108,3 +108,52 @@ async fn a_chunked_body_is_read_only_as_far_as_it_can_be_replayed() {
     assert!(matches!(body, Body::Streaming) && body.replayable(&session));
     assert_eq!(session.as_downstream().get_retry_buffer().unwrap(), b"hello"[..]);
 }
+
+#[tokio::test]
+async fn what_an_answered_worker_was_given_is_given_back_and_not_before() {
+    let budget = HoldBudget::default();
+    let (mut body, session) = ahead(100_000, &budget).await;
+    body.let_go();
+    assert!(body.replayable(&session), "the worker was given nothing yet");
+    body.splice(&mut None);
+    body.let_go();
+    assert!(!body.replayable(&session), "it was answered: no other worker may be asked");
+    assert_eq!(budget.0.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn a_body_that_passes_through_is_read_as_far_as_it_is_searched_and_none_of_it_is_lost() {
+    // (length, searched, least that must be in hand); all above the limit of these tests.
+    for (length, searched, least) in [
+        (40_000, 1, 40_000),
+        (65_536, 1 << 20, 65_536),
+        (70_000, 1, 1),
+        (300_000, 100_000, 100_000),
+        (300_000, 1 << 20, 234_464),
+    ] {
+        let head = format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n");
+        let (mut session, mut client) = session(&head).await;
+        let limits = HoldLimits { replay: 0, searched, ..LIMITS };
+        let sending = async {
+            client.write_all(&pattern(length)).await.unwrap();
+            std::future::pending::<()>().await;
+        };
+        let budget = HoldBudget::default();
+        let body = Body::read_ahead(&mut session, Some(length as u64), &budget, &limits);
+        let mut body = tokio::select! {
+            body = body => body.unwrap(),
+            () = sending => unreachable!("the client waits"),
+        };
+        let opening = body.opening(&session);
+        assert!(opening.len() >= least, "{length}: {} bytes", opening.len());
+        assert_eq!(opening, pattern(length)[..opening.len()]);
+        if matches!(body, Body::Held(_)) {
+            assert!(!session.is_body_done(), "{length}: pingora would hang");
+            let mut next = Some(Bytes::from_static(b"next"));
+            body.splice(&mut next);
+            assert_eq!(next.unwrap(), [&opening[..], b"next"].concat(), "{length}");
+        } else {
+            assert!(matches!(body, Body::Buffered) && session.is_body_done());
+        }
+    }
+}

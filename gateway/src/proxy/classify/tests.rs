@@ -73,6 +73,14 @@ fn a_request_id_is_kept_when_it_is_printable_and_short_else_made() {
 fn a_client_timeout_must_be_a_positive_number_of_milliseconds() {
     assert_eq!(client_timeout(&fields("x-timeout-ms", "250")), Ok(Some(Duration::from_millis(250))));
     assert_eq!(client_timeout(&HeaderMap::new()), Ok(None));
+    let both = |http: &'static str, grpc: &'static str| {
+        let mut both = fields("x-timeout-ms", http);
+        both.extend(fields("grpc-timeout", grpc));
+        client_timeout(&both)
+    };
+    assert_eq!(both("250", "2S"), Ok(Some(Duration::from_millis(250))), "the smaller one counts");
+    assert_eq!(both("2500", "2S"), Ok(Some(Duration::from_secs(2))));
+    assert_eq!(both("2500", "soon").unwrap_err().reason, Reason::BadRequest);
     for bad in ["0", "-1", "soon", "1.5"] {
         assert_eq!(
             client_timeout(&fields("x-timeout-ms", bad)).unwrap_err().reason,
