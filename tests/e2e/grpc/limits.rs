@@ -240,3 +240,40 @@ async fn calls_are_counted_by_model_and_outcome_at_both() {
     let ok = metrics::value(worker, "weir_worker_requests_total", &labels).await.unwrap();
     assert_eq!(ok, 3.0);
 }
+
+/// Requests of a client that reads no answer, 1 MiB each.
+const UNREAD: usize = 300;
+
+#[tokio::test]
+async fn a_client_that_reads_no_answers_is_read_from_no_more() {
+    let mut builder = Fleet::builder().unwrap();
+    builder.repository.add_echo("m").unwrap();
+    builder.worker(WorkerSpec::named("a").unwrap());
+    let mut fleet = builder.start().await.unwrap();
+    for (place, grpc) in both(&mut fleet) {
+        let worker = fleet.worker("a").unwrap();
+        let (resident, before) =
+            (worker.process().memory().unwrap().resident, worker.arrivals().await.unwrap());
+        let frame = wire::frame(&infer::bytes("m", vec![7; 1 << 20]).encode_to_vec());
+        let path = path("ModelStreamInfer");
+        let unread = wire::send_unread(grpc.address(), &path, vec![frame; UNREAD]).await.unwrap();
+        // Stands still: forty looks in a row, 10 ms each, that saw no new request.
+        let (mut last, mut same) = (0, 0);
+        eventually("the worker to stop reading", async || {
+            let arrivals = worker.arrivals().await? - before;
+            same = if arrivals == last && arrivals > 0 { same + 1 } else { 0 };
+            last = arrivals;
+            ensure!(same >= 40, "{arrivals} requests, the same {same} times");
+            Ok(())
+        })
+        .await
+        .unwrap();
+        let growth = worker.process().memory().unwrap().resident.saturating_sub(resident);
+        println!("{place}: {last} requests read, the worker's memory grew by {growth} B");
+        assert!(last < UNREAD as u64 / 2, "{place}: {last} of {UNREAD} requests read");
+        drop(unread);
+        fleet.idle().await.unwrap();
+    }
+    let peak = fleet.gateway.process().memory().unwrap().peak;
+    assert!(peak < 150 << 20, "the gateway's memory grew to {peak} B");
+}

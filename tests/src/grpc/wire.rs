@@ -1,14 +1,23 @@
 //! A gRPC exchange as it looks on the wire: HTTP status, headers, frames and trailers.
 
-use std::{convert::Infallible, net::SocketAddr, time::Duration};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
 use http::{HeaderMap, Request};
 use http_body_util::{BodyExt, Full, StreamBody};
-use hyper::body::{Body, Frame};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper::{
+    body::{Body, Frame},
+    client::conn::http2::{self, SendRequest},
+    rt::Executor,
+};
+use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, task::JoinSet};
 use weir_protocol::headers;
 
@@ -62,6 +71,22 @@ pub async fn send_and_wait(address: SocketAddr, path: &str, part: Bytes) -> Resu
         .context("no answer in time")?
 }
 
+/// Sends frames over a connection of its own and reads nothing of the answer.
+///
+/// # Errors
+/// Nobody accepts, or the path makes no request.
+pub async fn send_unread(address: SocketAddr, path: &str, frames: Vec<Bytes>) -> Result<Connection> {
+    let (head, _) = request(address, path, Bytes::new())?.into_parts();
+    let frames = stream::iter(frames.into_iter().map(|frame| Ok::<_, Infallible>(Frame::data(frame))));
+    let request = Request::from_parts(head, StreamBody::new(frames));
+    let (mut sender, connection) = connect(address).await?;
+    connection.0.execute(async move {
+        let _answer = sender.send_request(request).await;
+        std::future::pending::<()>().await;
+    });
+    Ok(connection)
+}
+
 /// Sends a request over a connection of its own.
 ///
 /// # Errors
@@ -74,13 +99,7 @@ async fn exchange<B>(address: SocketAddr, request: Request<B>) -> Result<WireRep
 where
     B: Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static,
 {
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    let (mut sender, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
-    // The set aborts the connection when this exchange ends.
-    let mut driver = JoinSet::new();
-    driver.spawn(connection);
+    let (mut sender, _connection) = connect(address).await?;
     let (parts, body) = sender.send_request(request).await?.into_parts();
     let collected = body.collect().await?;
     let trailers = collected.trailers().cloned();
@@ -90,6 +109,40 @@ where
         body: collected.to_bytes(),
         trailers,
     })
+}
+
+async fn connect<B>(address: SocketAddr) -> Result<(SendRequest<B>, Connection)>
+where
+    B: Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static,
+{
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let tasks = Connection::default();
+    let (sender, connection) = http2::handshake(tasks.0.clone(), TokioIo::new(stream)).await?;
+    tasks.0.execute(async move {
+        // An error is the peer's end.
+        let _ = connection.await;
+    });
+    Ok((sender, tasks))
+}
+
+/// Everything that runs for one connection. Dropping it closes the socket at once, whatever is still to be sent.
+#[derive(Debug, Default)]
+pub struct Connection(Tasks);
+
+#[derive(Debug, Clone, Default)]
+struct Tasks(Arc<Mutex<JoinSet<()>>>);
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
+    }
+}
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
+    fn execute(&self, task: F) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).spawn(task);
+    }
 }
 
 impl WireReply {
