@@ -180,9 +180,14 @@ impl Proxy {
         encoding: Option<Encoding>,
     ) -> Result<Option<First>, Stop> {
         let config = &ctx.snapshot.config;
-        // A stream may be opened long before there is something to ask.
-        let wait = if ctx.grpc.is_stream() { config.timeouts.stream_idle } else { config.timeouts.body };
-        let bounds = Bounds { limits: &config.limits, within: wait.min(ctx.deadline.left()), encoding };
+        let left = ctx.deadline.left();
+        let bounds = Bounds {
+            limits: &config.limits,
+            // A stream may be opened long before there is something to ask.
+            silence: ctx.grpc.is_stream().then(|| config.timeouts.stream_idle.min(left)),
+            within: config.timeouts.body.min(left),
+            encoding,
+        };
         first::read(session, &self.held, bounds).await
     }
 }

@@ -16,7 +16,7 @@ use super::{
     reader::Reader,
 };
 use crate::proxy::{
-    body::{Body, HoldBudget, HoldShare, Opening, RETRY_BUFFER_BYTES},
+    body::{Body, HoldBudget, HoldShare, Opening, RETRY_BUFFER_BYTES, in_time},
     classify,
     local::Stop,
 };
@@ -35,7 +35,9 @@ pub(in crate::proxy) struct First {
 pub(in crate::proxy) struct Bounds<'a> {
     /// What may be held and searched.
     pub(in crate::proxy) limits: &'a Limits,
-    /// For reading all of it.
+    /// How long a stream may be open before its first byte comes; `None` for calls of one message.
+    pub(in crate::proxy) silence: Option<Duration>,
+    /// For reading all of it, from the first byte of a stream on.
     pub(in crate::proxy) within: Duration,
     /// How the call's messages are compressed.
     pub(in crate::proxy) encoding: Option<Encoding>,
@@ -51,15 +53,19 @@ pub(in crate::proxy) async fn read(
     bounds: Bounds<'_>,
 ) -> Result<Option<First>, Stop> {
     session.enable_retry_buffering();
-    crate::proxy::body::in_time(bounds.within, read_first(session, budget, bounds)).await?
+    let mut reader = Reader::default();
+    if let Some(silence) = bounds.silence {
+        in_time(silence, reader.begun(session)).await??;
+    }
+    in_time(bounds.within, read_first(reader, session, budget, bounds)).await?
 }
 
 async fn read_first(
+    mut reader: Reader,
     session: &mut Session,
     budget: &HoldBudget,
     bounds: Bounds<'_>,
 ) -> Result<Option<First>, Stop> {
-    let mut reader = Reader::default();
     if !reader.begun(session).await? {
         return Ok(None);
     }

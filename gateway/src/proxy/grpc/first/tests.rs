@@ -53,7 +53,7 @@ async fn read_pieces(
     let look: Look<_> = Box::new(move |session| {
         Box::pin(async move {
             let (limits, budget) = (limits(), HoldBudget::default());
-            let bounds = Bounds { limits: &limits, within: Duration::from_secs(20), encoding };
+            let bounds = Bounds { limits: &limits, silence: None, within: Duration::from_secs(20), encoding };
             let First { mut body, names } = match read(session, &budget, bounds).await {
                 Ok(Some(first)) => first,
                 Ok(None) => return Ok(None),
@@ -167,17 +167,25 @@ async fn what_is_no_message_is_refused_and_no_message_at_all_is_none() {
     assert!(read_pieces(Vec::new(), true, None).await.unwrap().is_none());
 }
 
-#[tokio::test]
-async fn a_client_that_stalls_is_too_slow() {
-    let look: Look<_> = Box::new(|session| {
+/// Why the first message could not be read of a client that sends these pieces and then nothing.
+async fn stalled(pieces: Vec<Bytes>, silence: Option<Duration>, within: Duration) -> Reason {
+    let look: Look<_> = Box::new(move |session| {
         Box::pin(async move {
-            let bounds = Bounds { limits: &limits(), within: Duration::from_millis(50), encoding: None };
+            let bounds = Bounds { limits: &limits(), silence, within, encoding: None };
             match read(session, &HoldBudget::default(), bounds).await {
                 Err(Stop::Close(error)) => error.reason,
                 _ => panic!("half a message was enough"),
             }
         })
     });
-    let half = message(100).slice(..50);
-    assert_eq!(look_over_h2(vec![half], false, look).await, Reason::BodyTooSlow);
+    look_over_h2(pieces, false, look).await
+}
+
+#[tokio::test]
+async fn a_client_that_stalls_is_too_slow_and_a_stream_only_once_it_has_begun() {
+    let (short, long) = (Duration::from_millis(50), Duration::from_secs(600));
+    let half = || vec![message(100).slice(..50)];
+    assert_eq!(stalled(half(), None, short).await, Reason::BodyTooSlow);
+    assert_eq!(stalled(half(), Some(long), short).await, Reason::BodyTooSlow, "it has begun");
+    assert_eq!(stalled(Vec::new(), Some(short), long).await, Reason::BodyTooSlow);
 }
