@@ -58,9 +58,8 @@ class Results(unittest.TestResult):
 
     def addSkip(self, test, reason):
         super().addSkip(test, reason)
-        # A module that cannot be loaded says in its reason which clients it is about: `client, client: why`.
-        for client in getattr(test, "client_name", reason.split(":")[0]).split(", "):
-            self.table.skip(client)
+        # A module that cannot be loaded says in its reason which client it is about: `client: why`.
+        self.table.skip(getattr(test, "package", reason.split(":")[0]))
         print(f"skipped: {test.id()}: {reason}", flush=True)
 
     def _fail(self, test, part, trace):

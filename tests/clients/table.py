@@ -16,7 +16,7 @@ FAILS = "FAILS"
 
 
 def calls(*names, refused=None):
-    """Marks a check with the calls it proves; its class has a `client_name` and a `side`.
+    """Marks a check with the calls it proves; its class has a `package`, perhaps a `flavour`, and a `side`.
 
     A name is the client's own, then perhaps a colon and the variant. With `refused`, a reason, the cell is the status
     by which the server refuses the call, as it should; `status` of the class tells it.
@@ -41,7 +41,7 @@ def proven(checks):
 
 
 class Table:
-    """What was seen, by client and call."""
+    """What was seen, by client (package and flavour) and call."""
 
     def __init__(self):
         self.cells = {}
@@ -51,35 +51,37 @@ class Table:
         """Takes in a check that has ended."""
         found = getattr(getattr(test, getattr(test, "_testMethodName", ""), None), "calls", {})
         for call, reason in found.items():
-            row = self.cells.setdefault((test.client_name, call), {})
+            row = self.cells.setdefault((test.package, getattr(test, "flavour", ""), call), {})
             if not passed:
                 row[test.side] = FAILS
             else:
                 row.setdefault(test.side, test.status(reason) if reason else WORKS)
 
-    def skip(self, client):
+    def skip(self, package):
         """A client that this machine cannot run: its rows stay as the document has them."""
-        self.incomplete.add(client)
+        self.incomplete.add(package.split()[0])
 
     def told(self):
         """What was seen, as JSON has it; `add` takes it in."""
-        cells = [[client, call, row] for (client, call), row in self.cells.items()]
-        return {"cells": cells, "incomplete": sorted(self.incomplete)}
+        return {"cells": [[*key, row] for key, row in self.cells.items()], "incomplete": sorted(self.incomplete)}
 
     def add(self, told):
         """Takes in what another process saw."""
         self.incomplete.update(told["incomplete"])
-        for client, call, row in told["cells"]:
-            self.cells[client, call] = row
+        for *key, row in told["cells"]:
+            self.cells[tuple(key)] = row
 
     def lines(self, document):
-        """The table, in alphabetical order; `document` is the text that it stands in."""
-        rows = {key: [row.get(side, "-") for side in SIDES] for key, row in self.cells.items()}
-        kept = {key: cells for key, cells in written(document).items() if key[0] in self.incomplete}
-        yield "| client | call | worker | gateway |"
-        yield "|---|---|---|---|"
-        for (client, call), cells in sorted((kept | rows).items()):
-            yield f"| {client} | {call} | {' | '.join(cells)} |"
+        """The table, in alphabetical order, flavours of equal cells in one row; `document` is where it stands."""
+        rows = {key: tuple(row.get(side, "-") for side in SIDES) for key, row in self.cells.items()}
+        rows |= {key: cells for key, cells in written(document).items() if key[0].split()[0] in self.incomplete}
+        together = {}
+        for (package, flavour, call), cells in sorted(rows.items()):
+            together.setdefault((package, call, cells), []).append(flavour)
+        yield "| client | call | flavour | worker | gateway |"
+        yield "|---|---|---|---|---|"
+        for (package, call, cells), flavours in sorted(together.items()):
+            yield f"| {package} | {call} | {', '.join(flavours)} | {' | '.join(cells)} |"
 
     def differs(self):
         """Whether the document says something else than was seen."""
@@ -101,8 +103,12 @@ def written(text):
     """The rows of the document's table."""
     _, _, rest = text.partition(FIRST_MARK)
     inside, _, _ = rest.partition(LAST_MARK)
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in inside.strip().splitlines()[2:]]
-    return {(client, call): cells for client, call, *cells in rows}
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in inside.strip().splitlines()[2:]]
+    return {
+        (package, flavour, call): tuple(cells)
+        for package, call, flavours, *cells in rows
+        for flavour in flavours.split(", ")
+    }
 
 
 def version(package):

@@ -37,7 +37,7 @@ class Channel:
 
 
 class Health(Channel):
-    client_name = version("grpcio-health-checking")
+    package = version("grpcio-health-checking")
 
     def setUp(self):
         super().setUp()
@@ -62,7 +62,7 @@ class Health(Channel):
 
 
 class Reflection(Channel):
-    client_name = version("grpcio-reflection")
+    package = version("grpcio-reflection")
 
     def setUp(self):
         super().setUp()

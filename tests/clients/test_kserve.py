@@ -17,7 +17,7 @@ try:
     from kserve import InferenceGRPCClient, InferenceRESTClient, InferInput, InferRequest, RESTConfig
 except ModuleNotFoundError as error:
     # The SDK is not offered for every Python that the other clients are.
-    raise unittest.SkipTest(f"kserve rest, kserve grpc: the SDK is not installed: {error}") from error
+    raise unittest.SkipTest(f"kserve: the SDK is not installed: {error}") from error
 
 # What the clients do without asking the server, and `explain`, which is of another protocol.
 LOCAL = {"close", "explain"}
@@ -58,6 +58,8 @@ class Checks:
         self.assertTrue(self.ask("is_server_live"))
         self.assertTrue(self.ask("is_server_ready"))
         self.assertTrue(self.ask("is_model_ready", "digits"))
+
+    def test_what_is_unknown_is_not_ready(self):
         self.assertFalse(self.ask("is_model_ready", "nothing"))
 
     @calls("infer", "infer: binary_data=False")
@@ -89,7 +91,8 @@ class Checks:
 
 
 class Rest(Checks):
-    client_name = version("kserve") + " rest"
+    package = version("kserve")
+    flavour = "rest"
 
     def connect(self):
         return Blocking(lambda: InferenceRESTClient(RESTConfig(protocol="v2")))
@@ -102,7 +105,8 @@ class Rest(Checks):
 
 
 class Grpc(Checks):
-    client_name = version("kserve") + " grpc"
+    package = version("kserve")
+    flavour = "grpc"
 
     def connect(self):
         return Blocking(lambda: InferenceGRPCClient(self.address()))

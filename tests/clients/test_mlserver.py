@@ -16,11 +16,11 @@ from fleet import READY_LIMIT_SECONDS, Servers, fetch, free_addresses, healths, 
 from table import calls
 from tritonclient.utils import InferenceServerException
 
-CLIENT = "mlserver 1.7.1"
+PACKAGE = "mlserver 1.7.1"
 PACKAGES = os.environ.get("WEIR_MLSERVER")
 if PACKAGES is None:
     why = os.environ.get("WEIR_MLSERVER_MISSING", "WEIR_MLSERVER is not set")
-    raise unittest.SkipTest(f"{CLIENT}: {why}")
+    raise unittest.SkipTest(f"{PACKAGE}: {why}")
 
 MODEL = pathlib.Path(__file__).parent / "mlserver_model"
 START = "from mlserver.cli import main; main()"
@@ -70,7 +70,7 @@ def setUpModule():
 
 
 class Checks:
-    client_name = CLIENT
+    package = PACKAGE
     side = "gateway"
 
     def setUp(self):
@@ -118,6 +118,7 @@ class Checks:
 
 class Rest(Checks, unittest.TestCase):
     library = tritonclient.http
+    flavour = "rest"
 
     def infer(self, given):
         # MLServer does not read binary tensors over REST.
@@ -132,13 +133,14 @@ class Rest(Checks, unittest.TestCase):
     def index(self):
         return self.triton.get_model_repository_index()
 
-    @calls("as a worker, REST")
+    @calls("as a worker")
     def test_requests_spread(self):
         super().test_requests_spread()
 
 
 class Grpc(Checks, unittest.TestCase):
     library = tritonclient.grpc
+    flavour = "grpc"
 
     def infer(self, given):
         tensor = tritonclient.grpc.InferInput("x", list(given.shape), "FP32")
@@ -151,6 +153,6 @@ class Grpc(Checks, unittest.TestCase):
     def index(self):
         return self.triton.get_model_repository_index(as_json=True)["models"]
 
-    @calls("as a worker, gRPC")
+    @calls("as a worker")
     def test_requests_spread(self):
         super().test_requests_spread()

@@ -17,10 +17,10 @@ from sides import Gateway, Worker
 from table import calls
 
 PROGRAM = os.environ.get("WEIR_PERF_ANALYZER")
-CLIENT = "perf_analyzer 2.51.0"
+PACKAGE = "perf_analyzer 2.51.0"
 if PROGRAM is None:
     why = os.environ.get("WEIR_PERF_ANALYZER_MISSING", "WEIR_PERF_ANALYZER is not set")
-    raise unittest.SkipTest(f"{CLIENT}: {why}")
+    raise unittest.SkipTest(f"{PACKAGE}: {why}")
 
 REQUESTS = 200
 AT_ONCE = 4
@@ -32,7 +32,7 @@ STREAM = ["-i", "grpc", "--streaming"]
 
 
 class Checks:
-    client_name = CLIENT
+    package = PACKAGE
 
     def run_load(self, *options):
         """Sends requests to `digits`, `ROWS` rows each; the line of the report."""

@@ -94,7 +94,8 @@ class Rest(Checks):
 
 
 class Http(Rest):
-    client_name = version("tritonclient") + " http"
+    package = version("tritonclient")
+    flavour = "http"
 
     def connect(self, address):
         return tritonclient.http.InferenceServerClient(address, concurrency=8)
@@ -109,7 +110,8 @@ class Http(Rest):
 
 
 class Aio(Rest):
-    client_name = version("tritonclient") + " http.aio"
+    package = version("tritonclient")
+    flavour = "http.aio"
 
     def connect(self, address):
         return Blocking(lambda: tritonclient.http.aio.InferenceServerClient(address))
