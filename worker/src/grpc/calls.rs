@@ -43,8 +43,9 @@ pub(crate) async fn answer(
     let mut response = match inbound.terms(worker) {
         Ok(terms) => dispatch(worker, &inbound, terms, (body, tasks)).await,
         Err(error) => {
-            let messages = Messages::new(worker, body, None, false);
-            refuse(worker, &inbound, messages, error.into()).await
+            // Beside the answer: whatever the method is, its client may wait for an answer before it ends.
+            tasks.spawn("refused call", Messages::new(worker, body, None, false).drain());
+            rejected(worker, &inbound, &error.into())
         }
     };
     if let Some(id) = inbound.parts.headers.get(headers::CLIENT_REQUEST_ID) {
@@ -89,12 +90,16 @@ async fn dispatch(
     }
 }
 
-/// The answer to a call that reached no model version. First what still comes is thrown away: an answer that leaves
+/// The answer to a call that failed before it reached a model version. First what still comes is thrown away: an answer that leaves
 /// earlier can be lost, together with what it says of trying elsewhere.
 async fn refuse(worker: &Worker, inbound: &Inbound, messages: Messages, rejection: Rejection) -> Response {
     messages.drain().await;
+    rejected(worker, inbound, &rejection)
+}
+
+fn rejected(worker: &Worker, inbound: &Inbound, rejection: &Rejection) -> Response {
     worker.telemetry.record_error(None, rejection.error.reason);
-    answer::rejected(&rejection, inbound.trusted)
+    answer::rejected(rejection, inbound.trusted)
 }
 
 /// Answers a call of one message that is no inference.

@@ -117,9 +117,14 @@ async fn infer(
     answered.write(worker.clock, text_bytes, |response| write(tensors::response(response))).await
 }
 
-/// Bytes of a request's elements that are looked at one by one: all but raw ones.
+/// Bytes of a request's elements that are looked at one by one: typed ones, and raw ones whose content is checked.
 fn text_bytes(request: &ModelInferRequest) -> usize {
-    if request.raw_input_contents.is_empty() { prost::Message::encoded_len(request) } else { 0 }
+    if request.raw_input_contents.is_empty() {
+        return prost::Message::encoded_len(request);
+    }
+    let is_checked = |datatype: &str| matches!(datatype, "BOOL" | "BYTES");
+    let raw = request.inputs.iter().zip(&request.raw_input_contents);
+    raw.filter(|(input, _)| is_checked(&input.datatype)).map(|(_, data)| data.len()).sum()
 }
 
 impl Asked {

@@ -50,7 +50,7 @@ pub(super) fn answer(
         let name = &worker.config.worker.name;
         format!("{};{};{name}", route.model, route.version)
     });
-    let parts = parts(Arc::clone(worker), terms, messages, (inbound.trusted, tasks.clone()));
+    let parts = parts(Arc::clone(worker), terms, messages, tasks.clone());
     let mut response = answer::stream(parts, coding);
     if let Some(served) = served {
         answer::served(&mut response, &served);
@@ -81,7 +81,7 @@ fn parts(
     worker: Arc<Worker>,
     terms: Terms,
     messages: Messages,
-    (trusted, tasks): (bool, Tasks),
+    tasks: Tasks,
 ) -> impl Stream<Item = Part> + Send + 'static {
     let (window, coding) = (worker.config.limits.stream_window, terms.answers);
     let terms = Arc::new(terms);
@@ -94,7 +94,8 @@ fn parts(
                 Inflow::End(None) => Part::End(answer::ok()),
                 Inflow::End(Some(rejection)) => {
                     worker.telemetry.record_error(None, rejection.error.reason);
-                    Part::End(answer::status(&rejection, trusted))
+                    // No refusal, whatever it is for one message: the stream was begun.
+                    Part::End(answer::status(&rejection, false))
                 }
             }
         }

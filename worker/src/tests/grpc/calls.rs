@@ -140,6 +140,12 @@ async fn calls_that_are_none_are_told_from_those_that_fail() {
     ] {
         assert_eq!(client.send(request, message.clone()).await.refused(), expected);
     }
+    let mut open = client.open(post("/another.Service/Stream"));
+    assert_eq!(
+        open.end().await,
+        (12, "path-not-found".to_owned()),
+        "although its client sends nothing and waits"
+    );
     let json = Request::post(format!("http://test{}", path("ModelInfer")))
         .header("content-type", "application/grpc+json");
     assert_eq!(client.send(json, message.clone()).await.refused(), (12, "unsupported-encoding", ""));
