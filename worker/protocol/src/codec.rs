@@ -57,8 +57,25 @@ pub struct Encoded {
 /// that appears twice is an error.
 ///
 /// # Errors
-/// `bad-request` with a message that names the input and what was expected; `unsupported` for a raw request
-/// (`json_len` = 0).
+/// The message names the input and what was expected.
+/// - `bad-request`: the JSON is not well formed
+/// - `bad-request`: the JSON nests deeper than the limit
+/// - `bad-request`: a string is not UTF-8
+/// - `bad-request`: a key that is needed is missing
+/// - `bad-request`: a known key appears twice
+/// - `bad-request`: the value of a known key has another type
+/// - `bad-request`: a parameter is neither string, number nor bool
+/// - `bad-request`: there are more inputs or outputs than the limit
+/// - `bad-request`: a datatype is unknown
+/// - `bad-request`: a dimension is no integer from 0, or there are more than 64
+/// - `bad-request`: a tensor is larger than the limit
+/// - `bad-request`: an element is not of its datatype or out of its range
+/// - `bad-request`: elements or bytes are more or fewer than the shape says
+/// - `bad-request`: an input has both data and `binary_data_size`, or neither
+/// - `bad-request`: `json_len` is larger than the body
+/// - `bad-request`: `binary_data_size` is there and `json_len` is not
+/// - `bad-request`: the sizes of the binary inputs do not sum to what follows the JSON
+/// - `unsupported`: `json_len` is 0, see [`decode_raw`]
 pub fn decode_request(
     body: &Bytes,
     json_len: Option<usize>,
@@ -74,8 +91,10 @@ pub fn decode_request(
 /// body's length; the data shares the body's memory. The body of a BYTES input is its one element.
 ///
 /// # Errors
-/// `bad-request` when the body does not fill whole elements of the declared shape, a BOOL is neither 0 nor 1, two
-/// dimensions are open, or a BYTES input needs more than one element.
+/// - `bad-request`: the body does not fill the declared shape
+/// - `bad-request`: a BOOL is neither 0 nor 1
+/// - `bad-request`: two dimensions are open
+/// - `bad-request`: a BYTES input needs more than one element
 pub fn decode_raw(body: &Bytes, input: &RawInput<'_>) -> Result<InferRequest, OipError> {
     let name = crate::error::shown(input.name);
     raw::read(body, input).map_err(|fault| OipError::bad_request(format!("raw input '{name}': {fault}")))
@@ -84,8 +103,8 @@ pub fn decode_raw(body: &Bytes, input: &RawInput<'_>) -> Result<InferRequest, Oi
 /// Encodes an infer response; each output in the form that it asks for.
 ///
 /// # Errors
-/// `unsupported` when BYTES that are not UTF-8 are asked for as JSON;
-/// `internal` when an output's data does not fit its shape.
+/// - `unsupported`: BYTES that are not UTF-8 are asked for as JSON
+/// - `internal`: an output's data does not fit its shape
 pub fn encode_response(response: &InferResponse) -> Result<Encoded, OipError> {
     response::write(response).map(print::Body::finish)
 }

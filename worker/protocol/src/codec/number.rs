@@ -1,8 +1,8 @@
 //! A JSON number: its digits gathered once, eight at a time, its value rounded once.
 //!
-//! Owns the grammar of numbers and exact rounding to every numeric datatype; what cannot be settled with 64 bits of
-//! digits and one operation in FP64 is left to the standard library. Knows nothing of tensors, limits or what stands
-//! around the number. Called by the cursor. Why it is written here: docs/adr/0003-json.md.
+//! Owns the grammar of numbers and exact rounding to every numeric datatype; what 19 digits and one multiplication do
+//! not settle is left to the standard library. Knows nothing of tensors, limits or what stands around the number.
+//! Called by the cursor. Why it is written here: docs/adr/0003-json.md.
 
 mod plain;
 mod sixteen;
@@ -155,7 +155,7 @@ impl<'a> Number<'a> {
     }
 }
 
-/// 10^-n as `reciprocal` * 2^`exponent`, good for a mantissa's bits from the third on.
+/// A power of ten, `reciprocal` * 2^(`exponent` - 65): the exponent is that of a product's upper 63 bits.
 #[derive(Clone, Copy)]
 struct Power {
     reciprocal: u64,
@@ -165,7 +165,7 @@ struct Power {
 impl Power {
     /// 10^-`decimals`, rounded down.
     const fn of(decimals: u32) -> Self {
-        // 10^n = 5^n * 2^n, and 5^n fits.
+        // 10^n = 5^n * 2^n, and 5^n fits in 64 bits.
         let five = 5_u64.pow(decimals);
         let shift = five.leading_zeros();
         let reciprocal = (u128::MAX >> 1) / (five << shift) as u128;

@@ -1,6 +1,8 @@
 //! Tests of the codec as its callers see it: bodies in, tensors out, and back.
 
+mod documented;
 mod forms;
+mod raw;
 mod refusals;
 mod survival;
 

@@ -4,12 +4,11 @@
 //! and the value does not lie on the way to the next number, so a processor works on several numbers of an array at
 //! a time. Whatever is not usual is left to the scan beside it, faults included.
 
+use super::DIGITS;
 use crate::codec::words::{WORD, above, below, equal, every, first};
 
 /// Bytes that must be left of the text: a sign, three words, and what follows.
 const WINDOW: usize = 4 * WORD;
-/// Digits that a `u64` holds whatever they are.
-const DIGITS: usize = 19;
 const POWER_8: u64 = 10_u64.pow(8);
 const POWER_16: u64 = 10_u64.pow(16);
 
@@ -79,6 +78,7 @@ fn value([a, b, c]: [u64; 3], count: usize) -> Option<u64> {
     }
     if count <= 2 * WORD {
         let shift = 128 - count * 8;
+        // Two shifts, since `shift` may be 0.
         let [leading, last] = [a << shift, b << shift | a >> 1 >> (63 - shift)];
         return (all_digits(leading) & all_digits(last)).then(|| eight(leading) * POWER_8 + eight(last));
     }
@@ -89,7 +89,7 @@ fn value([a, b, c]: [u64; 3], count: usize) -> Option<u64> {
     let [leading, middle, last] =
         [a << shift, a >> (64 - shift) | b << shift, b >> (64 - shift) | c << shift];
     let digits = all_digits(leading) & all_digits(middle) & all_digits(last);
-    digits.then(|| eight(leading).wrapping_mul(POWER_16).wrapping_add(eight(middle) * POWER_8 + eight(last)))
+    digits.then(|| eight(leading) * POWER_16 + eight(middle) * POWER_8 + eight(last))
 }
 
 /// Whether no byte is above 9.
