@@ -163,11 +163,11 @@ impl Proxy {
         };
         let seen = Seen { model: names.model, version: names.version };
         let names = Names::in_body(seen, &session.req_header().headers)?;
-        let asked = names::resolve(snapshot, session.req_header(), names, Call::Grpc(call))?;
+        let asked = names::resolve(snapshot, session.req_header(), names, Call::Grpc(call));
         if call == GrpcCall::ModelReady {
-            return own::model_ready(snapshot, &asked).map(Step::Answer).map_err(Stop::Refuse);
+            return own::model_ready(snapshot, asked).map(Step::Answer).map_err(Stop::Refuse);
         }
-        ctx.asked = Some(asked);
+        ctx.asked = Some(asked?);
         ctx.body = body;
         self.admit(ctx)?;
         Ok(Step::Forward)

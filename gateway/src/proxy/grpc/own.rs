@@ -42,8 +42,16 @@ pub(super) fn is_own(call: GrpcCall) -> bool {
 }
 
 /// Whether a worker could be sent a call for this model now; unlike over REST, "no" is an answer like any other.
-pub(super) fn model_ready(snapshot: &Snapshot, asked: &Asked) -> Result<Answer, OipError> {
-    Ok(Answer::message(&ModelReadyResponse { ready: local::serves(snapshot, asked) }))
+///
+/// # Errors
+/// That of `asked` when the model is not known.
+pub(super) fn model_ready(snapshot: &Snapshot, asked: Result<Asked, OipError>) -> Result<Answer, OipError> {
+    let ready = match asked {
+        Ok(asked) => local::serves(snapshot, &asked),
+        Err(error) if error.reason == Reason::NotReady => false,
+        Err(error) => return Err(error),
+    };
+    Ok(Answer::message(&ModelReadyResponse { ready }))
 }
 
 /// Reads the one message of a unary call.
