@@ -44,7 +44,7 @@ pub(crate) async fn answer(
         Ok(terms) => dispatch(worker, &inbound, terms, (body, tasks)).await,
         Err(error) => {
             // Beside the answer: whatever the method is, its client may wait for an answer before it ends.
-            tasks.spawn("refused call", Messages::new(worker, body, None, false).drain());
+            Messages::new(worker, body, None, false).drain_beside(worker, tasks);
             rejected(worker, &inbound, &error.into())
         }
     };

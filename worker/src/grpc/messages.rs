@@ -19,6 +19,8 @@ use crate::{
     },
     infer::{self, Rejection},
     server::Worker,
+    shutdown::Phase,
+    tasks::Tasks,
 };
 
 /// Flag and length in front of each message.
@@ -118,6 +120,17 @@ impl Messages {
         };
         // Whoever is slower than that learns of its answer by luck.
         let _ = tokio::time::timeout(DRAIN_LIMIT, drain).await;
+    }
+
+    /// As [`Self::drain`], beside an answer that has left; not beyond the worker's closing.
+    pub(super) fn drain_beside(self, worker: &Arc<Worker>, tasks: &Tasks) {
+        let worker = Arc::clone(worker);
+        tasks.spawn("drain of a call", async move {
+            tokio::select! {
+                () = self.drain() => {}
+                () = worker.shutdown.reached(Phase::Closing) => {}
+            }
+        });
     }
 
     /// Flag and length of the next message; `None` at the end.

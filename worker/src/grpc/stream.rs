@@ -42,7 +42,7 @@ pub(super) fn answer(
         worker.telemetry.record_error(None, rejection.error.reason);
         admission::count(worker, &rejection);
         // Not before the answer: a client that waits for the first response sends nothing more.
-        tasks.spawn("refused stream", messages.drain());
+        messages.drain_beside(worker, tasks);
         return answer::rejected(&rejection, inbound.trusted);
     }
     let coding = terms.answers;
@@ -127,7 +127,7 @@ fn inflow(
                 },
             };
             // Beside the answer: what the client still sends must not break the stream before its end is there.
-            tasks.spawn("stream drain", messages.drain());
+            messages.drain_beside(&worker, &tasks);
             Some((Inflow::End(Some(end)), None))
         }
     };
