@@ -64,7 +64,7 @@ class Servers(contextlib.ExitStack):
         config = f'[gateway]\nlisten = ["{address}"]\ndrain_delay = "0s"\npolicy = "round_robin"\n'
         config += f'[admin]\nlisten = "{admin}"\n'
         config += '[[model]]\nname = "digits"\nversion_labels = { stable = 1 }\n'
-        for worker, of in zip("abcdef", workers):
+        for worker, of in zip("abcdef", workers, strict=False):
             config += f'[[worker]]\nname = "{worker}"\nurl = "http://{of}"\n'
         child = self.weir("weir-gateway", name, config + more)
         child.wait_until(lambda: set(healths(admin).values()) == {"healthy"} and serves_all(address))

@@ -50,7 +50,7 @@ def forward(model, arrays):
     return [array.copy() for array in _forward(pathlib.Path(model), given)]
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _forward(model, given):
     program = pathlib.Path(os.environ["WEIR_BIN_DIR"]) / "examples/forward"
     with tempfile.TemporaryDirectory() as folder:

@@ -5,9 +5,9 @@ import unittest
 import grpc
 import tritonclient.grpc
 from fleet import shared
+from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
-from google.protobuf.descriptor_pool import DescriptorPool
 from sides import Gateway, Worker
 from table import calls, version
 

@@ -9,8 +9,8 @@ import reference
 from blocking import Blocking
 from fleet import held_out_digits, shared
 from models import ECHOED
-from sides import Gateway, Worker
 from reference import sample
+from sides import Gateway, Worker
 from table import calls, proven, public, version
 
 try:

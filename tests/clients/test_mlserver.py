@@ -65,7 +65,8 @@ def setUpModule():
     unittest.addModuleCleanup(servers.close)
     foreign = Foreign(servers)
     foreign.start()
-    worker = f'[[worker]]\nname = "m"\nkind = "oip"\nurl = "http://{foreign.rest}"\ngrpc_url = "http://{foreign.grpc}"\n'
+    worker = f'[[worker]]\nname = "m"\nkind = "oip"\nurl = "http://{foreign.rest}"\n'
+    worker += f'grpc_url = "http://{foreign.grpc}"\n'
     gateway, admin = servers.gateway("mixed", shared().workers, worker)
 
 

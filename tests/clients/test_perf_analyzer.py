@@ -28,6 +28,7 @@ ROWS = 8
 LIMIT_SECONDS = 60
 CONCURRENCY = ["--concurrency-range", str(AT_ONCE)]
 RATE = ["--request-rate-range", str(REQUESTS)]
+JSON = ["--input-tensor-format", "json", "--output-tensor-format", "json"]
 STREAM = ["-i", "grpc", "--streaming"]
 
 
@@ -75,7 +76,7 @@ class Checks:
 
     @calls("-i http --input-tensor-format json --output-tensor-format json")
     def test_http_as_json(self):
-        self.assert_measured("-i", "http", *CONCURRENCY, "--input-tensor-format", "json", "--output-tensor-format", "json")
+        self.assert_measured("-i", "http", *CONCURRENCY, *JSON)
 
     @calls("-i grpc --concurrency-range")
     def test_grpc_by_concurrency(self):

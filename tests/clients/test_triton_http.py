@@ -59,7 +59,7 @@ class Rest(Checks):
 
     @calls("infer: BYTES as JSON")
     def test_texts_as_json(self):
-        texts = {"words": numpy.array([b"weir", b"", "straße\n\"".encode()], dtype=numpy.object_)}
+        texts = {"words": numpy.array([b"weir", b"", 'straße\n"'.encode()], dtype=numpy.object_)}
         outputs = [self.library.InferRequestedOutput("upper", binary_data=False)]
         result = self.client.infer("words", self.tensors(texts, binary_data=False), outputs=outputs)
         found = numpy.array([text.encode() for text in result.as_numpy("upper")], dtype=numpy.object_)
