@@ -46,7 +46,8 @@ async fn a_model_that_has_failed_is_not_ready_and_the_server_is() {
         assert_eq!(health(&grpc, "m").await, Serving::Serving, "{place}");
         assert_eq!(health(&grpc, "broken").await, Serving::NotServing, "{place}");
         is(place, &grpc.infer(&infer::message("broken", 1, 4, 0.0)).await, Code::Unavailable, "not-ready");
-        is(place, &model_ready(&grpc, "nope").await, Code::NotFound, "model-not-found");
+        assert!(!model_ready(&grpc, "nope").await.unwrap(), "{place}");
+        is(place, &model_ready(&grpc, "a b").await, Code::InvalidArgument, "bad-request");
     }
 }
 

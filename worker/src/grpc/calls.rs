@@ -146,11 +146,8 @@ async fn about_model(worker: &Worker, terms: &Terms, message: Message) -> Result
         GrpcCall::ModelReady => {
             let ModelReadyRequest { name, version } = message.decode().await?;
             let target = terms.target(&name, &version)?;
-            let ready = match store.resolve(&target.model, target.version.as_ref()) {
-                Ok(_) => true,
-                Err(Unresolved::NotReady { .. }) => false,
-                Err(unknown) => return Err(unresolved(unknown)),
-            };
+            // As Triton has it: what is not known is not ready. Its client would raise on a status.
+            let ready = store.resolve(&target.model, target.version.as_ref()).is_ok();
             answer::framed(&ModelReadyResponse { ready }, coding)
         }
         GrpcCall::ModelMetadata => {

@@ -44,14 +44,19 @@ pub(super) fn is_own(call: GrpcCall) -> bool {
 /// Whether a worker could be sent a call for this model now; unlike over REST, "no" is an answer like any other.
 ///
 /// # Errors
-/// That of `asked` when the model is not known.
+/// That of `asked` when the request itself is wrong.
 pub(super) fn model_ready(snapshot: &Snapshot, asked: Result<Asked, OipError>) -> Result<Answer, OipError> {
     let ready = match asked {
         Ok(asked) => local::serves(snapshot, &asked),
-        Err(error) if error.reason == Reason::NotReady => false,
+        // As Triton has it: what is not known is not ready. Its client would raise on a status.
+        Err(error) if is_about_what_there_is(error.reason) => false,
         Err(error) => return Err(error),
     };
     Ok(Answer::message(&ModelReadyResponse { ready }))
+}
+
+fn is_about_what_there_is(reason: Reason) -> bool {
+    matches!(reason, Reason::NotReady | Reason::Starting | Reason::ModelNotFound | Reason::VersionNotFound)
 }
 
 /// Reads the one message of a unary call.
