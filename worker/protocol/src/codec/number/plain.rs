@@ -9,8 +9,22 @@ use crate::codec::words::{WORD, above, below, equal, every, first};
 
 /// Bytes that must be left of the text: a sign, three words, and what follows.
 const WINDOW: usize = 4 * WORD;
-const POWER_8: u64 = 10_u64.pow(8);
-const POWER_16: u64 = 10_u64.pow(16);
+/// 10^0 to 10^12: what a word's digits are worth before the rest of 20.
+const POWERS: [u64; 13] = [
+    1,
+    10,
+    100,
+    1_000,
+    10_000,
+    100_000,
+    1_000_000,
+    10_000_000,
+    100_000_000,
+    1_000_000_000,
+    10_000_000_000,
+    100_000_000_000,
+    1_000_000_000_000,
+];
 
 /// A number's parts: `mantissa` / 10^`decimals`, exactly, negated when `negative`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,27 +83,25 @@ fn without(point: usize, words: [u64; 3], next: [u64; 3]) -> [u64; 3] {
 
 /// The value of the first `count` digits, 1 to 24; `None` if there is anything but digits among them, or too many.
 ///
-/// They go to the end of as many words as they need: the zeros before them are worth nothing.
+/// The last word's digits go to its end: the zeros before them are worth nothing.
 #[inline(always)]
 fn value([a, b, c]: [u64; 3], count: usize) -> Option<u64> {
     if count <= WORD {
-        let all = a << (64 - count * 8);
-        return all_digits(all).then(|| eight(all));
+        let last = a << ((WORD - count) * 8);
+        return all_digits(last).then(|| eight(last));
     }
+    let (power, digits) = (*POWERS.get(count - WORD)?, all_digits(a));
     if count <= 2 * WORD {
-        let shift = 128 - count * 8;
-        // Two shifts, since `shift` may be 0.
-        let [leading, last] = [a << shift, b << shift | a >> 1 >> (63 - shift)];
-        return (all_digits(leading) & all_digits(last)).then(|| eight(leading) * POWER_8 + eight(last));
+        let last = b << ((2 * WORD - count) * 8);
+        return (digits & all_digits(last)).then(|| eight(a) * power + eight(last));
     }
     if count > DIGITS + usize::from(a as u8 == 0) {
         return None;
     }
-    let shift = 192 - count * 8;
-    let [leading, middle, last] =
-        [a << shift, a >> (64 - shift) | b << shift, b >> (64 - shift) | c << shift];
-    let digits = all_digits(leading) & all_digits(middle) & all_digits(last);
-    digits.then(|| eight(leading) * POWER_16 + eight(middle) * POWER_8 + eight(last))
+    let power_of_b = *POWERS.get(count - 2 * WORD)?;
+    let last = c << ((3 * WORD - count) * 8);
+    let digits = digits & all_digits(b) & all_digits(last);
+    digits.then(|| eight(a) * power + eight(b) * power_of_b + eight(last))
 }
 
 /// Whether no byte is above 9.
