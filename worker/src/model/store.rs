@@ -187,7 +187,8 @@ impl Model {
         let asked = |replica: &&Arc<Replica>| version.is_none_or(|version| replica.version == version);
         let states: Vec<_> = self.replicas.values().filter(asked).map(|replica| replica.state()).collect();
         let is = |wanted: fn(&State) -> bool| states.iter().any(|state| wanted(state));
-        let state = if is(|s| !s.is_settled()) {
+        // Serving: it began to, between the look that found nothing and this one.
+        let state = if is(|s| !s.is_settled() || matches!(s, State::Serving(_))) {
             "it is being loaded"
         } else if is(|s| matches!(s, State::Draining(_))) {
             "it is going away"

@@ -85,6 +85,14 @@ fn the_highest_serving_version_stands_for_the_model() {
 }
 
 #[test]
+fn a_version_that_began_to_serve_after_the_look_did_not_fail() {
+    let store = store(&Repository::new().with("echo", ECHO, &[1]));
+    serve(&replica(&store, 1));
+    let unresolved = store.model(&"echo".parse().unwrap()).unwrap().not_ready(None);
+    assert_eq!(unresolved.to_string(), "model 'echo' is not ready: it is being loaded");
+}
+
+#[test]
 fn a_model_without_versions_is_known_and_never_ready() {
     let store = store(&Repository::new().with("echo", ECHO, &[]));
     assert!(store.is_settled(), "there is nothing to wait for");
