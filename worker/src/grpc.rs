@@ -15,6 +15,7 @@ mod messages;
 mod reflection;
 mod stream;
 mod tensors;
+mod weight;
 
 use http::{HeaderMap, header::CONTENT_TYPE};
 

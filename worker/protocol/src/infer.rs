@@ -9,6 +9,9 @@ mod parameter;
 pub use self::parameter::{Parameter, Parameters};
 use crate::{Datatype, OipError, error::shown};
 
+/// Most dimensions of a tensor; libtorch's own limit.
+pub(crate) const MAX_RANK: usize = 64;
+
 /// One named tensor with its data.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tensor {
@@ -29,16 +32,21 @@ impl Tensor {
         element_count(&self.shape)
     }
 
-    /// Checks that the data is what datatype and shape say: its size, BOOL bytes 0 or 1, BYTES lengths that add up.
-    /// Holds for every tensor that the codec decoded.
+    /// Checks that the shape has at most 64 dimensions and that the data is what datatype and shape say: its size, BOOL
+    /// bytes 0 or 1, BYTES lengths that add up. Holds for every tensor that the codec decoded.
     ///
     /// # Errors
     /// [`crate::Reason::BadRequest`], naming the tensor, what is needed and what is there.
     pub fn check(&self) -> Result<(), OipError> {
-        check_size(self.datatype, &self.shape, self.data.len() as u64)
-            .map_err(|fault| format!("{fault}, there are {}", self.data.len()))
-            .and_then(|()| self.check_content())
-            .map_err(|fault| OipError::bad_request(format!("tensor '{}': {fault}", shown(&self.name))))
+        // First: other faults show the shape.
+        let checked = if self.shape.len() > MAX_RANK {
+            Err(format!("more than {MAX_RANK} dimensions"))
+        } else {
+            check_size(self.datatype, &self.shape, self.data.len() as u64)
+                .map_err(|fault| format!("{fault}, there are {}", self.data.len()))
+                .and_then(|()| self.check_content())
+        };
+        checked.map_err(|fault| OipError::bad_request(format!("tensor '{}': {fault}", shown(&self.name))))
     }
 
     /// Checks what the elements themselves promise, the size being right.

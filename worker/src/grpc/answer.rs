@@ -21,6 +21,9 @@ use super::{
 };
 use crate::infer::Rejection;
 
+/// Most bytes of a status's message: clients take 8 KiB of headers, in which a byte may become three.
+const MESSAGE_BYTES: usize = 2048;
+
 pub(crate) type Response = http::Response<Body>;
 
 /// A part of an answer that is sent piece by piece.
@@ -98,8 +101,10 @@ pub(super) fn status(rejection: &Rejection, trusted: bool) -> HeaderMap {
     let reason = rejection.error.reason;
     let code = Code::from(i32::from(code_of(reason).number()));
     let mut map = HeaderMap::new();
+    let message = &rejection.error.message;
+    let message = message.get(..message.floor_char_boundary(MESSAGE_BYTES)).unwrap_or_default();
     // Fails for a message that no header can hold; percent-encoding leaves none.
-    let _ = Status::new(code, rejection.error.message.as_str()).add_header(&mut map);
+    let _ = Status::new(code, message).add_header(&mut map);
     map.insert(HeaderName::from_static(headers::REASON), HeaderValue::from_static(reason.name()));
     if let Some(refusal) = rejection.refusal.filter(|_| trusted) {
         map.insert(HeaderName::from_static(headers::REFUSED), HeaderValue::from_static(refusal.name()));
@@ -124,4 +129,23 @@ fn with_body(body: Body, coding: Option<Coding>) -> Response {
         map.insert(HeaderName::from_static(ENCODING), HeaderValue::from_static(coding.name()));
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_of_any_length_is_a_header_that_clients_take() {
+        for character in ["x", "\u{1f980}"] {
+            let error = OipError::bad_request(character.repeat(100_000));
+            let map = status(&error.into(), false);
+            let bytes: usize = map.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
+            assert!((2048..8192).contains(&bytes), "{character}: {bytes}");
+            assert_eq!(
+                (&map["grpc-status"], &map["weir-reason"]),
+                (&"3".parse().unwrap(), &"bad-request".parse().unwrap())
+            );
+        }
+    }
 }

@@ -9,7 +9,7 @@ use weir_protocol::{
 use super::{
     answer::{self, Response},
     inbound::{Inbound, Terms},
-    messages::{Message, Messages},
+    messages::{Inference, Message, Messages},
     tensors,
 };
 use crate::{
@@ -76,12 +76,14 @@ pub(super) async fn run(
     let began = worker.clock.now();
     let mut asked = Asked::default();
     let admitted = async {
-        let request: ModelInferRequest = message.decode().await?;
-        asked = Asked::of(&request);
+        let inference = message.inference(worker.codec_limits.tensors).await?;
+        let request = &inference.request;
+        asked = Asked::of(request);
         let target = terms.target(&request.model_name, &request.model_version)?;
-        Ok((admission::admit(worker, &target, terms.from_gateway)?, request))
+        Ok((admission::admit(worker, &target, terms.from_gateway)?, inference))
     };
-    let (admitted, request) = match admitted.await {
+    // The share is held to the end of this function, for tensors made from typed contents.
+    let (admitted, Inference { request, bytes, share: _share }) = match admitted.await {
         Ok(admitted) => admitted,
         Err(rejection) => {
             let rejection: Rejection = rejection;
@@ -93,7 +95,7 @@ pub(super) async fn run(
         deadline: terms.deadline,
         received: began,
         clock: worker.clock,
-        text_bytes: text_bytes(&request),
+        text_bytes: text_bytes(&request, bytes),
     };
     let writing = asked.clone();
     let write = move |response| write(&writing, response);
@@ -110,17 +112,18 @@ async fn infer(
     (request, compressed): (ModelInferRequest, bool),
     write: impl FnOnce(ModelInferResponse) -> Result<Bytes, OipError> + Send + 'static,
 ) -> Result<(Bytes, Timings), Rejection> {
-    let limits = worker.codec_limits;
-    let answered = infer::run(&admitted.lanes, call, move |_| tensors::request(request, &limits)).await?;
+    let most = worker.codec_limits.tensor_bytes;
+    let answered = infer::run(&admitted.lanes, call, move |_| tensors::request(request, most)).await?;
     let bytes: usize = answered.response.outputs.iter().map(|output| output.tensor.data.len()).sum();
     let text_bytes = if compressed { bytes } else { 0 };
     answered.write(worker.clock, text_bytes, |response| write(tensors::response(response))).await
 }
 
-/// Bytes of a request's elements that are looked at one by one: typed ones, and raw ones whose content is checked.
-fn text_bytes(request: &ModelInferRequest) -> usize {
+/// Bytes of a message of `bytes` whose elements are looked at one by one: typed ones, and raw ones whose content is
+/// checked.
+fn text_bytes(request: &ModelInferRequest, bytes: usize) -> usize {
     if request.raw_input_contents.is_empty() {
-        return prost::Message::encoded_len(request);
+        return bytes;
     }
     let is_checked = |datatype: &str| matches!(datatype, "BOOL" | "BYTES");
     let raw = request.inputs.iter().zip(&request.raw_input_contents);

@@ -8,9 +8,9 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
 use hyper::body::Incoming;
-use weir_protocol::{OipError, Refusal};
+use weir_protocol::{OipError, Refusal, grpc::ModelInferRequest};
 
-use super::coding::Coding;
+use super::{coding::Coding, weight};
 use crate::{
     http::{
         body,
@@ -55,6 +55,16 @@ pub(super) struct Message {
     share: Share,
     /// How it is compressed.
     inflates: Option<Inflates>,
+}
+
+/// A decoded inference.
+pub(super) struct Inference {
+    /// The message.
+    pub(super) request: ModelInferRequest,
+    /// Bytes of the plain message.
+    pub(super) bytes: usize,
+    /// What it holds of the budget. Raw contents keep it by themselves, for all else it must live as long as the request.
+    pub(super) share: Arc<Share>,
 }
 
 /// How the compressed messages of a call become plain.
@@ -197,17 +207,43 @@ impl Message {
     /// # Errors
     /// What is wrong with its compression or its content.
     pub(super) async fn decode<M: prost::Message + Default + 'static>(self) -> Result<M, Rejection> {
-        let Self { data, mut share, inflates } = self;
-        let mut whole = data;
-        if let Some(Inflates { coding, bounds, budget }) = inflates {
-            // The compressed bytes are given back once they are inflated.
-            (whole, share) = inflate::inflate(whole, coding, bounds, budget.share()).await?;
-        }
-        let bytes = whole.len();
-        let decode = move || M::decode(budget::hold(whole, &Arc::new(share)));
-        let decoded = infer::offload(bytes, decode).await?;
-        decoded.map_err(|error| OipError::bad_request(format!("cannot read the message: {error}")).into())
+        let (whole, share) = self.plain().await?;
+        Ok(infer::offload(whole.len(), move || parse(whole, &Arc::new(share))).await??)
     }
+
+    /// Decodes an inference of at most `tensors` inputs, and as many outputs, within what the budget has left.
+    ///
+    /// # Errors
+    /// As [`Self::decode`]; too many tensors; the refusal `memory` when there is no room for what the message becomes.
+    pub(super) async fn inference(self, tensors: usize) -> Result<Inference, Rejection> {
+        let (whole, mut share) = self.plain().await?;
+        let bytes = whole.len();
+        let decode = move || {
+            if !share.grow(weight::of(&whole, tensors)?) {
+                return Err(Rejection::refused(Refusal::Memory));
+            }
+            let share = Arc::new(share);
+            Ok(Inference { request: parse(whole, &share)?, bytes, share })
+        };
+        infer::offload(bytes, decode).await?
+    }
+
+    /// The message, inflated if it was compressed, and its share of the budget.
+    async fn plain(self) -> Result<(Bytes, Share), Rejection> {
+        let Self { data, share, inflates } = self;
+        match inflates {
+            // The compressed bytes are given back once they are inflated.
+            Some(Inflates { coding, bounds, budget }) => {
+                inflate::inflate(data, coding, bounds, budget.share()).await
+            }
+            None => Ok((data, share)),
+        }
+    }
+}
+
+fn parse<M: prost::Message + Default>(whole: Bytes, share: &Arc<Share>) -> Result<M, OipError> {
+    M::decode(budget::hold(whole, share))
+        .map_err(|error| OipError::bad_request(format!("cannot read the message: {error}")))
 }
 
 fn cut_off() -> OipError {

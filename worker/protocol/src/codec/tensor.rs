@@ -12,10 +12,11 @@ use super::{
     number::Number,
     text::{Checked, Cursor},
 };
-use crate::{Datatype, Tensor, error::shown, infer};
-
-/// Most dimensions of a tensor; libtorch's own limit.
-const MAX_RANK: usize = 64;
+use crate::{
+    Datatype, Tensor,
+    error::shown,
+    infer::{self, MAX_RANK},
+};
 
 /// Reads tensor number `index` of a list of `kind` (`input` or `output`); also tells whether it was binary.
 pub(super) fn read(

@@ -47,6 +47,7 @@ fn an_unsound_tensor_is_named_with_what_it_needs() {
         (Datatype::Int64, &[0], &[0], "shape [0] needs 0 bytes of INT64, there are 1"),
         (Datatype::Bytes, &[2], &[0; 4], "shape [2] needs at least 8 bytes of BYTES, there are 4"),
         (Datatype::Bytes, &[0], &[0; 4], "the shape needs 0 elements of BYTES, there are 1"),
+        (Datatype::Uint8, &[1; 65], &[0; 2], "more than 64 dimensions"),
         (Datatype::Bool, &[2], &[1, 7], "element 1 (BOOL): expected the byte 0 or 1, found 7"),
         (
             Datatype::Int8,

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use prost::Message;
 use weir_batching::Limits;
-use weir_protocol::grpc::{ModelInferRequest, ModelInferResponse};
+use weir_protocol::grpc::{
+    InferTensorContents, ModelInferRequest, ModelInferResponse, model_infer_request::InferInputTensor,
+};
 
 use super::client::{Client, flagged, framed, path, post, row};
 use crate::tests::fixture::{Repository, Running};
@@ -20,6 +22,15 @@ fn infer() -> http::request::Builder {
 /// A request of so many bytes and more, those in an id.
 fn padded(bytes: usize) -> ModelInferRequest {
     row(&"x".repeat(bytes), [1.0, 2.0])
+}
+
+/// The same request with its elements in the field of their type.
+fn typed(mut request: ModelInferRequest) -> ModelInferRequest {
+    request.raw_input_contents.clear();
+    for input in &mut request.inputs {
+        input.contents = Some(InferTensorContents { fp32_contents: vec![1.0, 2.0], ..Default::default() });
+    }
+    request
 }
 
 async fn held(running: &Running, bytes: u64) {
@@ -55,21 +66,52 @@ async fn a_message_that_inflates_too_far_is_refused() {
 
 #[tokio::test]
 async fn messages_are_refused_while_bodies_in_hand_leave_no_room() {
-    let limits = Limits { max_batch_rows: 4, max_delay: Duration::ZERO, max_queued_rows: 2 };
-    let (running, gate) = Running::gated(TIGHT, limits).await;
+    for message in [padded(40_000), typed(padded(40_000))] {
+        let limits = Limits { max_batch_rows: 4, max_delay: Duration::ZERO, max_queued_rows: 2 };
+        let (running, gate) = Running::gated(TIGHT, limits).await;
+        let client = Client::connect(&running).await;
+        let mut first = client.open(infer());
+        first.send(&message);
+        first.close();
+        let first = running.spawn(async move { first.next::<ModelInferResponse>().await });
+        gate.entered().await;
+        assert_eq!(client.unary("ModelInfer", &message).await.refused(), (14, "memory", "memory"));
+        gate.open(2);
+        assert!(first.await.unwrap().is_some());
+        held(&running, 0).await;
+        client.infer(&message).await;
+        let metrics = String::from_utf8(running.get("/metrics").await.body.to_vec()).unwrap();
+        assert!(metrics.contains(r#"weir_worker_refused_total{reason="memory"} 1"#), "{metrics}");
+    }
+}
+
+#[tokio::test]
+async fn messages_that_become_large_are_refused_before_they_are_decoded() {
+    let running = Running::with(Repository::echo(), TIGHT).await;
     let client = Client::connect(&running).await;
-    let mut first = client.open(infer());
-    first.send(&padded(40_000));
-    first.close();
-    let first = running.spawn(async move { first.next::<ModelInferResponse>().await });
-    gate.entered().await;
-    assert_eq!(client.unary("ModelInfer", &padded(40_000)).await.refused(), (14, "memory", "memory"));
-    gate.open(2);
-    assert!(first.await.unwrap().is_some());
+    let many = InferTensorContents { uint64_contents: vec![1; 20_000], ..Default::default() };
+    let mut wide = typed(row("", [1.0, 2.0]));
+    wide.inputs[0].contents = Some(many);
+    assert!(wide.encoded_len() < 30_000);
+    assert_eq!(client.unary("ModelInfer", &wide).await.refused(), (14, "memory", "memory"));
+    let mut tensors = row("", [1.0, 2.0]);
+    tensors.inputs = vec![InferInputTensor::default(); 257];
+    let refused = client.unary("ModelInfer", &tensors).await;
+    assert_eq!(refused.refused(), (3, "bad-request", ""));
+    assert_eq!(refused.header("grpc-message"), "more%20than%20256%20inputs");
     held(&running, 0).await;
-    client.infer(&padded(40_000)).await;
-    let metrics = String::from_utf8(running.get("/metrics").await.body.to_vec()).unwrap();
-    assert!(metrics.contains(r#"weir_worker_refused_total{reason="memory"} 1"#), "{metrics}");
+    client.infer(&row("", [1.0, 2.0])).await;
+}
+
+#[tokio::test]
+async fn a_shape_of_countless_dimensions_makes_no_long_answer() {
+    let running = Running::start(Repository::echo()).await;
+    let client = Client::connect(&running).await;
+    let mut message = row("", [1.0, 2.0]);
+    message.inputs[0].shape = vec![1; 100_000];
+    let refused = client.unary("ModelInfer", &message).await;
+    assert_eq!(refused.refused(), (3, "bad-request", ""));
+    assert_eq!(refused.header("grpc-message"), "tensor%20'x':%20more%20than%2064%20dimensions");
 }
 
 #[tokio::test]
