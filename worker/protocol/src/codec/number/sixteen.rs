@@ -39,8 +39,23 @@ impl Number<'_> {
     }
 
     /// Compares the number, its sign left out, with a `middle` that is exact in [`MIDDLE_DECIMALS`] decimals.
-    #[cold]
     fn magnitude_against(&self, middle: f32) -> Ordering {
+        self.in_integers_against(middle).unwrap_or_else(|| self.in_digits_against(middle))
+    }
+
+    /// The comparison for numbers of few digits, integers above all: multiplied by powers of two and ten until both
+    /// sides are integers.
+    fn in_integers_against(&self, middle: f32) -> Option<Ordering> {
+        let ten = 10_u64.checked_pow(self.exponent.checked_neg()?.try_into().ok()?)?;
+        // A normal FP32 is its fraction, the leading 1 included, divided by 2^shift.
+        let shift = 150_u32.checked_sub(middle.to_bits() >> 23)?;
+        let fraction = (middle.to_bits() & 0x007f_ffff) | 0x0080_0000;
+        let in_range = self.exact && middle >= f32::MIN_POSITIVE && shift <= u64::BITS;
+        in_range.then(|| (u128::from(self.mantissa) << shift).cmp(&(u128::from(fraction) * u128::from(ten))))
+    }
+
+    #[cold]
+    fn in_digits_against(&self, middle: f32) -> Ordering {
         let own = self.text.iter().take_while(|byte| !matches!(byte, b'e' | b'E'));
         let own = Digits::of(own, i64::from(self.exponent));
         let middle = format!("{middle:.MIDDLE_DECIMALS$}");

@@ -184,6 +184,30 @@ fn the_middle_between_two_16_bit_floats_is_told_from_what_lies_beside_it() {
 }
 
 #[test]
+fn a_middle_of_few_digits_is_told_apart_too() {
+    for (text, half, brain) in [
+        ("2049", 2048.0, 2048.0),
+        ("2051", 2052.0, 2048.0),
+        ("2048.99999999999", 2048.0, 2048.0),
+        ("2049.00000000001", 2050.0, 2048.0),
+        ("-2049.00000000001", -2050.0, -2048.0),
+        ("257", 257.0, 256.0),
+        ("256.99999999999999", 257.0, 256.0),
+        ("257.00000000000001", 257.0, 258.0),
+        ("1.00390625", 1.00390625, 1.0),
+        ("1.0039062500000001", 1.00390625, 1.0078125),
+        ("1.0039062499999999", 1.00390625, 1.0),
+        ("0.00048840045928955078125", 0.000488281250, 0.00048828125),
+        ("1077936128", f64::INFINITY, 1_073_741_824.0),
+        ("1077936128.00000000001", f64::INFINITY, 1_082_130_432.0),
+    ] {
+        let (fp16, bf16) = scan_both_ways(text, |number| (number.fp16(), number.bf16()));
+        assert_eq!(fp16.map_or(f64::INFINITY, f64::from), half, "{text}");
+        assert_eq!(bf16.map(f64::from), Some(brain), "{text}");
+    }
+}
+
+#[test]
 fn beyond_the_last_16_bit_float_there_is_none() {
     for (text, half, brain) in [
         ("65504", Some(65504.0), Some(65536.0)),
