@@ -115,12 +115,15 @@ async fn search(
     prefix: Prefix,
     bounds: Bounds<'_>,
 ) -> Result<Fields, Stop> {
+    let most = prefix.total().min(bounds.limits.scan_bytes.0);
     loop {
         let names = names(reader, prefix, bounds)?;
-        if names.settled || reader.bytes.len() as u64 >= bounds.limits.scan_bytes.0 {
+        let at_hand = reader.bytes.len() as u64;
+        if names.settled || at_hand >= most {
             return Ok(names);
         }
-        reader.fill(session, reader.bytes.len() + 1).await?;
+        // Twice as much each time: a message that comes in small pieces must not be looked at anew for each of them.
+        reader.fill(session, usize::try_from(most.min(2 * at_hand)).unwrap_or(usize::MAX)).await?;
     }
 }
 

@@ -124,6 +124,19 @@ async fn a_message_above_the_replay_limit_is_read_as_far_as_its_names_take() {
 }
 
 #[tokio::test]
+async fn a_message_that_comes_in_small_pieces_is_looked_at_few_times() {
+    let id = ModelInferRequest { id: "i".repeat(70_000), ..Default::default() };
+    let message = [&id.encode_to_vec()[..], &message(2 << 20)[PREFIX_BYTES..]].concat();
+    let mut bytes = bytes::BytesMut::new();
+    Prefix { compressed: false, length: message.len() as u32 }.put(&mut bytes);
+    bytes.extend_from_slice(&message);
+    let found = read_whole(&bytes.freeze(), 4_096, true).await;
+    assert_eq!((found.names.model.as_str(), found.names.settled), ("m", true));
+    // The first piece and twice as much each time, where a look at every piece would have found the name in the 18th.
+    assert_eq!(found.held, 4_096 * 32);
+}
+
+#[tokio::test]
 async fn a_long_message_that_names_its_model_behind_the_tensors_is_refused_and_a_short_one_is_not() {
     let late = |tensors| {
         let tensors =
