@@ -256,13 +256,19 @@ pub(super) fn watch_body(ctx: &mut Context, chunk: Option<&Bytes>, end: bool) ->
     };
     if !within {
         ctx.failure = Some(classify::too_large(limits));
-        return Error::e_explain(ErrorType::InternalError, "the body is above limits.body_bytes");
+        return Err(client_error("the body is above limits.body_bytes"));
     }
     if !end && ctx.deadline.passed() {
         ctx.failure = Some(if ctx.grpc.is_stream() { ctx.deadline.missed() } else { too_slow() });
-        return Error::e_explain(ErrorType::InternalError, "the deadline passed within the body");
+        return Err(client_error("the deadline passed within the body"));
     }
     Ok(())
+}
+
+/// An error of the client's side. After one of any other side pingora would wait for what the worker says to half of an
+/// HTTP/2 body: of a stream, for as long as both may be silent.
+fn client_error(what: &'static str) -> Box<Error> {
+    Error::explain(ErrorType::InternalError, what).into_down()
 }
 
 /// Breaks off an answer that is still coming when the time for the whole request is over.

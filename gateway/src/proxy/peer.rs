@@ -37,9 +37,13 @@ const NOT_FORWARDED: [&str; 8] = [
     headers::CLIENT_MODEL,
     headers::CLIENT_MODEL_VERSION,
 ];
-/// Calls on one HTTP/2 connection to a worker at a time. They share its flow control, so that more would hold each other
-/// up; another connection is made when they are used up.
-const CALLS_PER_CONNECTION: usize = 32;
+/// Calls on one HTTP/2 connection to a worker at a time; another connection is made when they are used up.
+const CALLS_PER_CONNECTION: u32 = 32;
+/// What a worker may send ahead in one call: what 5 Gbit/s and 1 ms there and back need, and some.
+const CALL_WINDOW_BYTES: u32 = 1 << 20;
+/// The same for all calls of a connection: as much as they may all have, or clients that do not read their answers would
+/// hold up those of others.
+const CONNECTION_WINDOW_BYTES: u32 = CALLS_PER_CONNECTION * CALL_WINDOW_BYTES;
 /// Between two pings on a connection to a worker: a machine that is gone without a word is noticed within a stream.
 const PING_EVERY: Duration = Duration::from_secs(30);
 
@@ -140,7 +144,9 @@ fn connection(ctx: &Context, spec: &EndpointSpec, now: Instant) -> Box<HttpPeer>
     peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
     if ctx.grpc.spoken {
         peer.options.alpn = ALPN::H2;
-        peer.options.max_h2_streams = CALLS_PER_CONNECTION;
+        peer.options.max_h2_streams = CALLS_PER_CONNECTION as usize;
+        peer.options.h2_stream_window_size = Some(CALL_WINDOW_BYTES);
+        peer.options.h2_connection_window_size = Some(CONNECTION_WINDOW_BYTES);
         peer.options.h2_ping_interval = Some(PING_EVERY);
     }
     peer

@@ -12,7 +12,8 @@ const CLIENT_GONE: u16 = 499;
 pub(super) fn request(telemetry: &Telemetry, session: &Session, error: Option<&Error>, ctx: &Context) {
     let written = session.response_written().filter(|_| respond::begun(session));
     let written = written.map(|response| ctx.grpc.http_status().unwrap_or(response.status.as_u16()));
-    let gone = error.is_some_and(|e| *e.esource() == ErrorSource::Downstream) && !ctx.answered_here;
+    let theirs = error.is_some_and(|e| *e.esource() == ErrorSource::Downstream);
+    let gone = theirs && !ctx.answered_here && ctx.failure.is_none();
     let record = RequestRecord {
         model: ctx.asked.as_ref().map(|asked| &asked.model),
         status: written.filter(|_| !gone).unwrap_or(CLIENT_GONE),

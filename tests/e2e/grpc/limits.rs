@@ -277,3 +277,54 @@ async fn a_client_that_reads_no_answers_is_read_from_no_more() {
     let peak = fleet.gateway.process().memory().unwrap().peak;
     assert!(peak < 150 << 20, "the gateway's memory grew to {peak} B");
 }
+
+/// Clients that read nothing of an answer of this size: more than the transport keeps on its way to them.
+const SILENT_READERS: usize = 8;
+/// Echoed to each of them.
+const UNREAD_ANSWER: usize = 6 << 20;
+
+#[tokio::test]
+async fn clients_that_read_no_answers_hold_up_nobody_else() {
+    let mut builder = Fleet::builder().unwrap();
+    builder.repository.add_echo("m").unwrap();
+    builder.worker(WorkerSpec::named("a").unwrap());
+    let mut fleet = builder.start().await.unwrap();
+    let grpc = fleet.gateway.grpc().unwrap();
+    let frame = wire::frame(&infer::bytes("m", vec![7; UNREAD_ANSWER]).encode_to_vec());
+    let mut unread = Vec::new();
+    for _ in 0..SILENT_READERS {
+        let frames = vec![frame.clone()];
+        unread.push(wire::send_unread(grpc.address(), &path("ModelInfer"), frames).await.unwrap());
+    }
+    // All of them share the gateway's one connection to the worker with what follows.
+    let worker = fleet.worker("a").unwrap();
+    eventually("all of them answered by the worker", async || {
+        let (arrivals, in_flight) = (worker.arrivals().await?, worker.in_flight().await?);
+        ensure!(arrivals == SILENT_READERS as u64 && in_flight == 0, "{arrivals}, {in_flight} in flight");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    for _ in 0..3 {
+        let mut request = Request::new(Bytes::from(infer::bytes("m", vec![1; 100_000]).encode_to_vec()));
+        request.set_timeout(Duration::from_secs(10));
+        grpc.send::<ModelInferResponse>(&path("ModelInfer"), request).await.unwrap();
+    }
+    drop(unread);
+    fleet.idle().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_later_message_of_a_stream_that_is_too_large_ends_it_at_once() {
+    let mut builder = Fleet::builder().unwrap();
+    builder.repository.add_echo("m").unwrap();
+    builder.gateway.limits = "body_bytes = \"1 MiB\"".to_owned();
+    builder.worker(WorkerSpec::named("a").unwrap());
+    let mut fleet = builder.start().await.unwrap();
+    let mut stream = fleet.gateway.grpc().unwrap().stream(&[infer::bytes("m", vec![7; 100])]);
+    assert!(stream.next().await.unwrap().is_some());
+    // From here on the gateway passes on what comes; the worker, which would take it, waits for the rest.
+    stream.send(&infer::bytes("m", vec![7; 2 << 20])).await.unwrap();
+    is("a later message", &stream.next().await, Code::ResourceExhausted, "body-too-large");
+    fleet.idle().await.unwrap();
+}
