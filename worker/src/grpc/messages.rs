@@ -26,9 +26,6 @@ use crate::{
 /// Flag and length in front of each message.
 pub(super) const PREFIX_BYTES: usize = 5;
 
-/// Room made before more of a message is there than this, whatever length it promised.
-const FIRST_RESERVE_BYTES: usize = 1 << 20;
-
 /// Most bytes of a refused call that are thrown away; of a larger one the client may see a broken stream instead of
 /// the reason.
 const DRAIN_BYTES: usize = 64 << 20;
@@ -173,17 +170,7 @@ impl Messages {
             if whole.is_empty() && piece.len() == length {
                 return Ok(piece);
             }
-            if whole.capacity() - whole.len() < piece.len() {
-                let promised = length - whole.len();
-                // Once that much came, the promise is worth the memory.
-                let trusted = whole.len() >= FIRST_RESERVE_BYTES;
-                whole.reserve(if trusted {
-                    promised
-                } else {
-                    promised.min(FIRST_RESERVE_BYTES).max(piece.len())
-                });
-            }
-            whole.extend_from_slice(&piece);
+            body::append(&mut whole, &piece, length);
             if whole.len() == length {
                 return Ok(whole.freeze());
             }

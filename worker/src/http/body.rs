@@ -10,8 +10,9 @@ use weir_protocol::{OipError, Reason, Refusal};
 use super::budget::Share;
 use crate::infer::Rejection;
 
-/// Room made before the first byte is there, whatever length was promised.
-const FIRST_RESERVE_BYTES: usize = 1 << 20;
+/// Once that much of a body came, room is made for all that was promised. Before, room grows with what comes, or
+/// thousands of streams of a few bytes would take a megabyte each.
+const TRUSTED_BYTES: usize = 1 << 20;
 
 /// An unread body up to this is read and thrown away, which keeps the connection. A larger one costs the connection.
 const DISCARD_BYTES: u64 = 64 << 10;
@@ -29,6 +30,7 @@ pub(super) async fn read(
 ) -> Result<Bytes, Rejection> {
     let promised = body.size_hint().exact();
     check_promised(promised, limit)?;
+    let wanted = promised.and_then(|len| usize::try_from(len).ok()).unwrap_or(0);
     let mut first: Option<Bytes> = None;
     let mut whole = BytesMut::new();
     while let Some(data) = piece(&mut body, silence).await? {
@@ -43,15 +45,21 @@ pub(super) async fn read(
             None if whole.is_empty() => first = Some(data),
             earlier => {
                 if let Some(earlier) = earlier {
-                    let wanted = promised.and_then(|len| usize::try_from(len).ok()).unwrap_or(total);
-                    whole.reserve(wanted.min(FIRST_RESERVE_BYTES).max(total));
-                    whole.extend_from_slice(&earlier);
+                    append(&mut whole, &earlier, wanted);
                 }
-                whole.extend_from_slice(&data);
+                append(&mut whole, &data, wanted);
             }
         }
     }
     Ok(first.unwrap_or_else(|| whole.freeze()))
+}
+
+/// Adds a piece to a body that is to have `promised` bytes in all, as far as is known.
+pub(crate) fn append(whole: &mut BytesMut, piece: &[u8], promised: usize) {
+    if whole.len() >= TRUSTED_BYTES {
+        whole.reserve(promised.saturating_sub(whole.len()));
+    }
+    whole.extend_from_slice(piece);
 }
 
 /// Refuses a body by the length that was promised.
@@ -108,4 +116,23 @@ pub(crate) async fn piece(body: &mut Incoming, silence: Duration) -> Result<Opti
 pub(crate) fn too_large(limit: usize) -> OipError {
     let limit = weir_protocol::Bytes(limit as u64);
     OipError::new(Reason::BodyTooLarge, format!("the body is too large: at most {limit}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_grows_with_what_came_and_with_the_promise_only_once_much_came() {
+        let (mut whole, promised) = (BytesMut::new(), 64 << 20);
+        for _ in 0..2 {
+            append(&mut whole, &[7; 25], promised);
+        }
+        assert!(whole.capacity() < 1024, "{}", whole.capacity());
+        append(&mut whole, &vec![7; TRUSTED_BYTES], promised);
+        append(&mut whole, &[7; 25], promised);
+        assert!(whole.capacity() >= promised);
+        assert_eq!(whole.len(), 75 + TRUSTED_BYTES);
+        assert!(whole.iter().all(|byte| *byte == 7));
+    }
 }
