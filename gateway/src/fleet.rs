@@ -12,7 +12,10 @@ mod statistics;
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{runtime::Handle, sync::oneshot};
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, oneshot},
+};
 use weir_protocol::{Bytes, ModelName, OipError, Reason, Version, grpc::ModelStatisticsResponse};
 use weir_routing::EndpointSpec;
 
@@ -56,6 +59,8 @@ pub struct Fleet {
     tasks: Tasks,
     runtime: Handle,
     flights: Flights<Option<Subject>, Statistics>,
+    /// Calls for statistics at a time, whoever asks and about whatever: clients may ask about many models at once.
+    seats: Arc<Semaphore>,
 }
 
 impl Fleet {
@@ -63,7 +68,8 @@ impl Fleet {
     #[must_use]
     pub fn new(registry: Arc<Registry>, tasks: Tasks, runtime: Handle) -> Self {
         let outbound = Outbound::new(IDLE_CONNECTIONS);
-        Self { registry, outbound, tasks, runtime, flights: Flights::default() }
+        let seats = Arc::new(Semaphore::new(AT_ONCE));
+        Self { registry, outbound, tasks, runtime, flights: Flights::default(), seats }
     }
 
     /// The sum of what every healthy worker says of a subject, or of all models. A worker that does not answer is
@@ -78,7 +84,8 @@ impl Fleet {
     }
 
     async fn gather(&self, subject: Option<Subject>) -> Statistics {
-        let gathering = Gathering::new(self.worker_calls(), self.registry.snapshot_full(), subject);
+        let (calls, seats) = (self.worker_calls(), Arc::clone(&self.seats));
+        let gathering = Gathering::new(calls, seats, self.registry.snapshot_full(), subject);
         let gathered = self.find_out("fleet statistics", async move { gathering.run().await });
         gathered.await.unwrap_or_else(|| Err(stopping()))
     }

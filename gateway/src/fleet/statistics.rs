@@ -9,7 +9,10 @@ use std::{
 };
 
 use futures_util::StreamExt as _;
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout_at},
+};
 use weir_protocol::{
     OipError, Reason, Version,
     grpc::{
@@ -26,6 +29,7 @@ use crate::{outbound::Call, registry::Snapshot};
 /// One round of asking the fleet.
 pub(super) struct Gathering {
     calls: WorkerCalls,
+    seats: Arc<Semaphore>,
     snapshot: Arc<Snapshot>,
     subject: Option<Subject>,
 }
@@ -47,8 +51,13 @@ struct Asked {
 }
 
 impl Gathering {
-    pub(super) fn new(calls: WorkerCalls, snapshot: Arc<Snapshot>, subject: Option<Subject>) -> Self {
-        Self { calls, snapshot, subject }
+    pub(super) fn new(
+        calls: WorkerCalls,
+        seats: Arc<Semaphore>,
+        snapshot: Arc<Snapshot>,
+        subject: Option<Subject>,
+    ) -> Self {
+        Self { calls, seats, snapshot, subject }
     }
 
     pub(super) async fn run(&self) -> Statistics {
@@ -100,6 +109,8 @@ impl Gathering {
     }
 
     async fn ask(&self, Asked { worker, path }: Asked) -> Answer {
+        // Never closed.
+        let _seat = self.seats.acquire().await;
         let limit = self.snapshot.config.health.timeout;
         let reply = match self.calls.call(&self.snapshot, &worker.spec, Call::get(&path), limit).await {
             Ok(reply) => reply,

@@ -1,6 +1,6 @@
 //! The fleet as one server, against workers that answer what a test says, probed as in production.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, atomic::Ordering::SeqCst};
 
 use http::{Method, Request, Response};
 use http_body_util::Full;
@@ -214,6 +214,22 @@ async fn a_worker_that_does_not_answer_is_left_out_and_counted() {
         let error = scene.fleet.statistics(about(model, None)).await.unwrap_err();
         assert_eq!(error.reason, reason, "{model}: {error}");
     }
+}
+
+#[tokio::test]
+async fn whatever_is_asked_about_workers_are_sent_a_bounded_number_of_calls_at_a_time() {
+    let says = |_: &Request<_>| stats(vec![row("digits", "1", 1, 1)]);
+    let scene = Scene::of("", vec![Actor::weir(serving(&[("digits", 1), ("other", 1)]), says)]).await;
+    let others = Arc::clone(&scene.fleet.seats).acquire_many_owned(AT_ONCE as u32).await.unwrap();
+    let probed = || scene.workers[0].requests.load(SeqCst);
+    let before = probed();
+    tokio::select! {
+        biased;
+        _ = scene.fleet.statistics(None) => panic!("a worker was asked"),
+        () = until("some time has passed", || probed() > before + 5) => {}
+    }
+    drop(others);
+    assert_eq!(scene.fleet.statistics(None).await.unwrap().model_stats.len(), 1);
 }
 
 #[tokio::test]
