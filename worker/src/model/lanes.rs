@@ -39,6 +39,15 @@ pub struct Job {
     pub reply: oneshot::Sender<Result<Done, JobError>>,
 }
 
+impl Job {
+    /// Answers the request. Its inputs go first: who has the answer finds their memory given back.
+    fn answer(self, result: Result<Done, JobError>) {
+        drop(self.inputs);
+        // Fails when nobody waits any more.
+        let _ = self.reply.send(result);
+    }
+}
+
 impl Cancel for Job {
     fn cancelled(&self) -> bool {
         self.reply.is_closed()

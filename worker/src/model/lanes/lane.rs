@@ -174,13 +174,12 @@ struct Work {
 
 fn answer_dropped(dropped: Vec<Dropped<Job>>) {
     for Dropped { ticket, .. } in dropped {
-        // Fails for a cancelled ticket: nobody is there.
-        let _ = ticket.payload.reply.send(Err(JobError::Expired));
+        ticket.payload.answer(Err(JobError::Expired));
     }
 }
 
 fn send_error(tickets: Vec<Ticket<Job>>, error: &BackendError) {
     for ticket in tickets {
-        let _ = ticket.payload.reply.send(Err(JobError::Failed(error.summary.clone())));
+        ticket.payload.answer(Err(JobError::Failed(error.summary.clone())));
     }
 }

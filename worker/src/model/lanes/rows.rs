@@ -56,7 +56,7 @@ impl BatchRows {
             let outputs =
                 self.outputs.iter().map(|(output, cuts)| cuts.slice(output, rows.clone())).collect();
             let waited = taken.saturating_sub(ticket.payload.arrived);
-            let _ = ticket.payload.reply.send(Ok(Done { outputs, waited, forward }));
+            ticket.payload.answer(Ok(Done { outputs, waited, forward }));
         }
     }
 }

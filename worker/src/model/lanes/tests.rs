@@ -257,3 +257,36 @@ async fn a_queue_of_the_gone_is_not_full_and_never_runs() {
     assert!(answer.await.unwrap().is_err());
     assert_eq!(gate.entered.available_permits(), 1, "two passes in all: the first and the live one");
 }
+
+/// Inputs that note, when they go, whether their request was answered already.
+struct Noting {
+    answer: Arc<Mutex<Answer>>,
+    late: Arc<AtomicBool>,
+}
+
+impl AsRef<[u8]> for Noting {
+    fn as_ref(&self) -> &[u8] {
+        &[1, 2]
+    }
+}
+
+impl Drop for Noting {
+    fn drop(&mut self) {
+        self.late.store(!self.answer.lock().is_empty(), Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn inputs_are_gone_before_the_answer_leaves() {
+    for step in [Step::Echo, Step::Fail] {
+        let (ticket, answer) = ticket(&[1, 2], true);
+        let (answer, late) = (Arc::new(Mutex::new(answer)), Arc::new(AtomicBool::new(true)));
+        let inputs = vec![Bytes::from_owner(Noting { answer, late: Arc::clone(&late) })];
+        let ticket = Ticket { payload: Job { inputs, ..ticket.payload }, ..ticket };
+        let lanes =
+            lanes(Arc::new(Scripted { script: Mutex::new([step].into()), ..Scripted::default() }), true, 4);
+        lanes.admit(ticket).unwrap();
+        lanes.close();
+        assert!(!late.load(Ordering::SeqCst));
+    }
+}
