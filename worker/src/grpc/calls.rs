@@ -44,7 +44,7 @@ pub(crate) async fn answer(
         Ok(terms) => dispatch(worker, &inbound, terms, (body, tasks)).await,
         Err(error) => {
             // Beside the answer: whatever the method is, its client may wait for an answer before it ends.
-            Messages::new(worker, body, None, false).drain_beside(worker, tasks);
+            Messages::new(worker, body, None, None).drain_beside(worker, tasks);
             rejected(worker, &inbound, &error.into())
         }
     };
@@ -78,7 +78,7 @@ async fn dispatch(
         let described = reflection::answer(request, worker.shutdown.clone()).await;
         return described.unwrap_or_else(|error| answer::rejected(&error.into(), inbound.trusted));
     }
-    let mut messages = Messages::new(worker, body, terms.coding, terms.call == GrpcCall::ModelStreamInfer);
+    let mut messages = Messages::new(worker, body, terms.coding, Some(terms.call));
     let answered = match terms.call {
         GrpcCall::ModelStreamInfer => return stream::answer(worker, inbound, terms, messages, tasks),
         GrpcCall::ModelInfer => inference::answer(worker, inbound, &terms, &mut messages).await,

@@ -8,7 +8,10 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
 use hyper::body::Incoming;
-use weir_protocol::{OipError, Refusal, grpc::ModelInferRequest};
+use weir_protocol::{
+    OipError, Refusal,
+    grpc::{GrpcCall, ModelInferRequest},
+};
 
 use super::{coding::Coding, weight};
 use crate::{
@@ -73,10 +76,19 @@ struct Inflates {
 }
 
 impl Messages {
-    /// The messages of a body, those that are compressed in `coding`. `idle` allows silence between messages.
-    pub(super) fn new(worker: &Worker, body: Incoming, coding: Option<Coding>, idle: bool) -> Self {
+    /// The messages of a body, those that are compressed in `coding`. How large they may be, and whether the client may be
+    /// silent between them, is what `call` says; `None` for a call that will not be answered.
+    pub(super) fn new(
+        worker: &Worker,
+        body: Incoming,
+        coding: Option<Coding>,
+        call: Option<GrpcCall>,
+    ) -> Self {
         let limits = &worker.config.limits;
-        let (limit, budget) = (limits.body_bytes.as_usize(), worker.bodies.clone());
+        let (most, budget) = (limits.body_bytes.as_usize(), worker.bodies.clone());
+        let idle = call == Some(GrpcCall::ModelStreamInfer);
+        let is_inference = idle || call == Some(GrpcCall::ModelInfer);
+        let limit = if is_inference { most } else { body::CALL_BYTES.min(most) };
         let bounds = Bounds { bytes: limit, factor: limits.inflate_factor };
         let inflates = coding.map(|coding| Inflates { coding, bounds, budget: budget.clone() });
         Self { body, rest: Bytes::new(), inflates, limit, silence: limits.body_timeout, idle, budget }

@@ -14,6 +14,10 @@ use crate::infer::Rejection;
 /// thousands of streams of a few bytes would take a megabyte each.
 const TRUSTED_BYTES: usize = 1 << 20;
 
+/// Longest body of a call that is no inference. Only a load that carries a model's files has more, and those are not
+/// taken.
+pub(crate) const CALL_BYTES: usize = 1 << 20;
+
 /// An unread body up to this is read and thrown away, which keeps the connection. A larger one costs the connection.
 const DISCARD_BYTES: u64 = 64 << 10;
 

@@ -15,9 +15,6 @@ use super::{
 };
 use crate::{control, infer::Rejection, server::Worker};
 
-/// Longest body of a call, in bytes. Only a load that carries a model's files has more, and those are not taken.
-const BODY_BYTES: usize = 1 << 20;
-
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Index {
@@ -82,7 +79,7 @@ async fn read<T: Default + for<'de> Deserialize<'de>>(
     };
     let mut share = worker.bodies.share();
     let limits = &worker.config.limits;
-    let limit = BODY_BYTES.min(limits.body_bytes.as_usize());
+    let limit = body::CALL_BYTES.min(limits.body_bytes.as_usize());
     let body = body::read(body, limit, limits.body_timeout, &mut share).await?;
     inbound.body = BodyState::Read;
     if body.is_empty() {

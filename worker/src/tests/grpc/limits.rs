@@ -7,7 +7,8 @@ use flate2::{Compression, write::GzEncoder};
 use prost::Message;
 use weir_batching::Limits;
 use weir_protocol::grpc::{
-    InferTensorContents, ModelInferRequest, ModelInferResponse, model_infer_request::InferInputTensor,
+    InferTensorContents, ModelInferRequest, ModelInferResponse, ModelMetadataRequest,
+    model_infer_request::InferInputTensor,
 };
 
 use super::client::{Client, flagged, framed, path, post, row};
@@ -49,6 +50,16 @@ async fn a_message_above_the_limit_is_refused_and_the_connection_goes_on() {
         assert_eq!(client.infer(&padded(40_000)).await.id.len(), 40_000);
     }
     held(&running, 0).await;
+}
+
+#[tokio::test]
+async fn only_inferences_have_large_messages() {
+    let running = Running::start(Repository::echo()).await;
+    let client = Client::connect(&running).await;
+    let asks = |bytes| ModelMetadataRequest { name: "x".repeat(bytes), version: String::new() };
+    assert_eq!(client.unary("ModelMetadata", &asks(1 << 20)).await.refused(), (8, "body-too-large", ""));
+    assert_eq!(client.unary("ModelMetadata", &asks(1 << 19)).await.refused(), (3, "bad-request", ""));
+    assert_eq!(client.infer(&padded(1 << 20)).await.id.len(), 1 << 20);
 }
 
 #[tokio::test]
