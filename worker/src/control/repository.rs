@@ -8,6 +8,7 @@ use std::{fmt::Write, sync::Arc};
 use tokio::sync::oneshot;
 use weir_protocol::{
     ModelName, OipError, Reason,
+    error::shown,
     grpc::{RepositoryIndexResponse, repository_index_response::ModelIndex},
 };
 
@@ -49,9 +50,9 @@ pub async fn load<'p>(
     allow(worker)?;
     let is_override = |name: &&str| *name == "config" || name.starts_with("file:");
     if let Some(name) = parameters.into_iter().find(is_override) {
-        let name: String = name.chars().take(64).flat_map(char::escape_debug).collect();
         let message = format!(
-            "parameter '{name}': a model is loaded as it is in the repository; change its files there, then load it"
+            "parameter '{}': a model is loaded as it is in the repository; change its files there, then load it",
+            shown(name)
         );
         return Err(OipError::new(Reason::Unsupported, message));
     }

@@ -10,6 +10,7 @@ use weir_batching::ShapeKey;
 use weir_config::model::TensorSpec;
 use weir_protocol::{
     Datatype, InferRequest, OipError, Tensor,
+    error::shown,
     infer::{self, RequestedOutput},
 };
 
@@ -17,9 +18,6 @@ mod parameters;
 
 use super::AnswerForm;
 use crate::model::ModelSpec;
-
-/// Most characters of a client's own text in a message.
-const SHOWN_CHARS: usize = 64;
 
 /// A request that fits its model.
 #[derive(Debug)]
@@ -170,10 +168,6 @@ fn dimensions(shape: &[u64]) -> String {
 
 fn names(tensors: &[TensorSpec]) -> String {
     tensors.iter().map(|tensor| format!("'{}'", tensor.name)).collect::<Vec<_>>().join(", ")
-}
-
-fn shown(text: &str) -> String {
-    text.chars().take(SHOWN_CHARS).flat_map(char::escape_debug).collect()
 }
 
 fn bad(message: impl Into<String>) -> OipError {
