@@ -269,7 +269,9 @@ async fn health_is_checked_by_server_and_model_and_watched_as_it_changes() {
 #[tokio::test]
 async fn reflection_lists_the_services_and_gives_the_file_of_each() {
     let mut fleet = fleet().await;
-    for (place, grpc) in both(&mut fleet) {
+    let [(worker, plain), (gateway, other)] = both(&mut fleet);
+    let (packed, zipped) = (plain.clone().compressed(), other.clone().compressed());
+    for (place, grpc) in [(worker, plain), (worker, packed), (gateway, other), (gateway, zipped)] {
         for path in REFLECTION {
             let list = ReflectionRequest { list_services: Some("*".to_owned()), ..Default::default() };
             let answer: ReflectionResponse = grpc.call_at(path, &list).await.unwrap();

@@ -9,7 +9,11 @@ use futures_util::{Stream, stream};
 use http::{HeaderMap, Request};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
-use tonic::{body::Body, codegen::Service};
+use tonic::{
+    body::Body,
+    codec::CompressionEncoding::{Deflate, Gzip},
+    codegen::Service,
+};
 use tonic_reflection::server::Builder;
 use weir_protocol::{OipError, Reason, Refusal, grpc::DESCRIPTOR_SET};
 
@@ -41,9 +45,11 @@ pub(super) async fn answer(request: Request<Incoming>, shutdown: Shutdown) -> Re
     let requests = |body| Body::new(StreamBody::new(until_closing(body, shutdown.clone(), None)));
     let request = request.map(requests);
     let response = if alpha {
-        call(builder.build_v1alpha().map_err(broken)?, request).await
+        let service = builder.build_v1alpha().map_err(broken)?;
+        call(service.accept_compressed(Gzip).accept_compressed(Deflate), request).await
     } else {
-        call(builder.build_v1().map_err(broken)?, request).await
+        let service = builder.build_v1().map_err(broken)?;
+        call(service.accept_compressed(Gzip).accept_compressed(Deflate), request).await
     };
     let end = answer::status(&Rejection::refused(Refusal::Draining), false);
     Ok(response.map(|body| Body::new(StreamBody::new(until_closing(body, shutdown.clone(), Some(end))))))

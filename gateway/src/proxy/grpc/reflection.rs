@@ -15,7 +15,11 @@ use tokio::{
     sync::mpsc::{self, Receiver, Sender},
     time::{Instant, sleep},
 };
-use tonic::{body::Body, codegen::Service};
+use tonic::{
+    body::Body,
+    codec::CompressionEncoding::{Deflate, Gzip},
+    codegen::Service,
+};
 use tonic_reflection::server::Builder;
 use weir_protocol::{OipError, Reason, grpc::DESCRIPTOR_SET};
 
@@ -117,9 +121,11 @@ async fn serve(request: Request<Body>) -> Result<Response<Body>, OipError> {
         .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
     if request.uri().path().starts_with("/grpc.reflection.v1alpha.") {
-        Ok(call(builder.build_v1alpha().map_err(|error| broken(&error))?, request).await)
+        let service = builder.build_v1alpha().map_err(|error| broken(&error))?;
+        Ok(call(service.accept_compressed(Gzip).accept_compressed(Deflate), request).await)
     } else {
-        Ok(call(builder.build_v1().map_err(|error| broken(&error))?, request).await)
+        let service = builder.build_v1().map_err(|error| broken(&error))?;
+        Ok(call(service.accept_compressed(Gzip).accept_compressed(Deflate), request).await)
     }
 }
 
