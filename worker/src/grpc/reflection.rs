@@ -23,6 +23,9 @@ use crate::{
     shutdown::{Phase, Shutdown},
 };
 
+/// Longest question: a name. The library makes room for all that a message promises, and ends the call above.
+const QUESTION_BYTES: usize = 16 << 10;
+
 /// Whether a path is the older version's.
 fn is_alpha(path: &str) -> bool {
     path.starts_with("/grpc.reflection.v1alpha.")
@@ -45,10 +48,10 @@ pub(super) async fn answer(request: Request<Incoming>, shutdown: Shutdown) -> Re
     let requests = |body| Body::new(StreamBody::new(until_closing(body, shutdown.clone(), None)));
     let request = request.map(requests);
     let response = if alpha {
-        let service = builder.build_v1alpha().map_err(broken)?;
+        let service = builder.build_v1alpha().map_err(broken)?.max_decoding_message_size(QUESTION_BYTES);
         call(service.accept_compressed(Gzip).accept_compressed(Deflate), request).await
     } else {
-        let service = builder.build_v1().map_err(broken)?;
+        let service = builder.build_v1().map_err(broken)?.max_decoding_message_size(QUESTION_BYTES);
         call(service.accept_compressed(Gzip).accept_compressed(Deflate), request).await
     };
     let end = answer::status(&Rejection::refused(Refusal::Draining), false);

@@ -221,6 +221,17 @@ async fn reflection_describes_the_services() {
 }
 
 #[tokio::test]
+async fn a_reflections_question_that_is_no_name_ends_it_unanswered() {
+    let (_running, client) = started().await;
+    for service in ["grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"] {
+        let mut call = client.open(post(&format!("/{service}/ServerReflectionInfo")));
+        let name = MessageRequest::FileByFilename("x".repeat(20_000));
+        call.send(&ServerReflectionRequest { host: String::new(), message_request: Some(name) });
+        assert_eq!(call.end().await.0, 0, "{service}");
+    }
+}
+
+#[tokio::test]
 async fn a_reflection_that_is_left_open_does_not_keep_the_worker() {
     let running = Running::start(Repository::new().with("echo", ECHO, &[1])).await;
     let client = Client::connect(&running).await;
