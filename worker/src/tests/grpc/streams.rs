@@ -186,7 +186,7 @@ async fn a_stream_that_a_gateway_sent_to_the_wrong_worker_is_refused_at_once() {
 async fn a_streams_deadline_ends_it() {
     let (running, gate) = Running::gated("", LIMITS).await;
     let client = Client::connect(&running).await;
-    let mut call = client.open(post(&path("ModelStreamInfer")).header("grpc-timeout", "50m"));
+    let mut call = client.open(post(&path("ModelStreamInfer")).header("grpc-timeout", "1S"));
     call.send(&row("1", [1.0, 2.0]));
     // Whether it waits or runs by then.
     assert_eq!(call.error().await.0, "1");
