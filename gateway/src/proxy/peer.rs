@@ -39,8 +39,9 @@ const NOT_FORWARDED: [&str; 8] = [
 ];
 /// Calls on one HTTP/2 connection to a worker at a time; another connection is made when they are used up.
 const CALLS_PER_CONNECTION: u32 = 32;
-/// What a worker may send ahead in one call: what 5 Gbit/s and 1 ms there and back need, and some.
-const CALL_WINDOW_BYTES: u32 = 1 << 20;
+/// What a worker may send ahead in one call. pingora reads no answer while it waits for the worker to take more of a
+/// stream, and a worker that cannot get rid of an answer takes nothing: one answer should fit.
+const CALL_WINDOW_BYTES: u32 = 8 << 20;
 /// The same for all calls of a connection: as much as they may all have, or clients that do not read their answers would
 /// hold up those of others.
 const CONNECTION_WINDOW_BYTES: u32 = CALLS_PER_CONNECTION * CALL_WINDOW_BYTES;
