@@ -66,7 +66,7 @@ async fn only_inferences_have_large_messages() {
 async fn a_message_that_inflates_too_far_is_refused() {
     let running = Running::with(Repository::echo(), "[limits]\nbody_bytes = \"64 KiB\"").await;
     let client = Client::connect(&running).await;
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(&padded(8 << 20).encode_to_vec()).unwrap();
     let small = encoder.finish().unwrap();
     assert!(small.len() < 60_000);
