@@ -47,8 +47,10 @@ const HEADER_LIST_BYTES: u32 = 64 << 10;
 /// Bytes of one HTTP/2 request that may be under way unread: what 10 Gbit/s and 1 ms there and back need, and some.
 const STREAM_WINDOW_BYTES: u32 = 2 << 20;
 
-/// Bytes of all requests of an HTTP/2 connection that may be under way unread.
-const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+/// Bytes of all requests of an HTTP/2 connection that may be under way unread: 32 streams' worth. A request that waits
+/// (for room among the held bodies, say) keeps its stream's window full, and once the connection's is, every other call
+/// of the same gateway waits with it. Memory is taken only as far as bytes come.
+const CONNECTION_WINDOW_BYTES: u32 = 32 * STREAM_WINDOW_BYTES;
 
 /// Requests of one HTTP/2 connection at a time: a gateway sends those of all its clients over a few connections.
 const MAX_STREAMS: u32 = 1024;
