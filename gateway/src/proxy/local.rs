@@ -39,6 +39,21 @@ pub(super) enum Stop {
     /// Nobody is left to answer.
     Gone(Box<Error>),
 }
+impl Stop {
+    /// The same, or that the client's own deadline passed while its body was still coming: gRPC's clients know that as
+    /// what they asked for.
+    fn in_view_of(self, deadline: Deadline) -> Self {
+        match self {
+            Self::Close(error)
+                if error.reason == Reason::BodyTooSlow && deadline.from_client && deadline.passed() =>
+            {
+                Self::Close(deadline.missed())
+            }
+            other => other,
+        }
+    }
+}
+
 
 impl From<OipError> for Stop {
     fn from(error: OipError) -> Self {
@@ -85,7 +100,8 @@ impl Proxy {
             ctx.deadline = Deadline { at: Some(ctx.arrived + timeout), from_client: true };
         }
         if ctx.grpc.spoken {
-            self.prepare_grpc(session, ctx, &snapshot).await
+            let prepared = self.prepare_grpc(session, ctx, &snapshot).await;
+            prepared.map_err(|stop| stop.in_view_of(ctx.deadline))
         } else {
             self.prepare_rest(session, ctx, &snapshot).await
         }
@@ -259,7 +275,8 @@ pub(super) fn watch_body(ctx: &mut Context, chunk: Option<&Bytes>, end: bool) ->
         return Err(client_error("the body is above limits.body_bytes"));
     }
     if !end && ctx.deadline.passed() {
-        ctx.failure = Some(if ctx.grpc.is_stream() { ctx.deadline.missed() } else { too_slow() });
+        let asked_for = ctx.grpc.spoken && ctx.deadline.from_client;
+        ctx.failure = Some(if asked_for { ctx.deadline.missed() } else { too_slow() });
         return Err(client_error("the deadline passed within the body"));
     }
     Ok(())

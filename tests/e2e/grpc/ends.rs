@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::ensure;
+use bytes::Bytes;
 use prost::Message;
 use tokio::task::JoinSet;
 use tonic::Request;
@@ -208,8 +209,26 @@ async fn a_body_that_stops_coming_is_ended_and_holds_nothing() {
     for (place, grpc) in both(&mut fleet) {
         let whole = wire::frame(&request().encode_to_vec());
         let half = whole.slice(..whole.len() / 2);
-        let reply = wire::send_and_wait(grpc.address(), &path("ModelInfer"), half).await.unwrap();
+        let request = wire::request(grpc.address(), &path("ModelInfer"), half).unwrap();
+        let reply = wire::send_and_wait(grpc.address(), request).await.unwrap();
         reply.is_error(DEADLINE_EXCEEDED, "body-too-slow").unwrap_or_else(|e| panic!("{place}: {e:#}"));
+    }
+    fleet.idle().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_deadline_that_passes_while_the_first_message_is_coming_is_told_as_the_deadline() {
+    let mut fleet = Fleet::serving(&Synthetic::default(), &["a"]).await.unwrap();
+    let address = fleet.gateway.grpc().unwrap().address();
+    let whole = wire::frame(&request().encode_to_vec());
+    for method in ["ModelInfer", "ModelStreamInfer", "ModelStatistics"] {
+        // A stream may be open before anything of it comes.
+        for part in [whole.slice(..whole.len() / 2), Bytes::new()] {
+            let mut request = wire::request(address, &path(method), part).unwrap();
+            request.headers_mut().insert("grpc-timeout", "300m".parse().unwrap());
+            let reply = wire::send_and_wait(address, request).await.unwrap();
+            reply.is_error(DEADLINE_EXCEEDED, "deadline").unwrap_or_else(|e| panic!("{method}: {e:#}"));
+        }
     }
     fleet.idle().await.unwrap();
 }

@@ -58,17 +58,16 @@ pub fn request(address: SocketAddr, path: &str, body: Bytes) -> Result<Request<F
     Ok(request.body(Full::new(body))?)
 }
 
-/// Sends `part` of a body and no more, without ending it, and waits for the answer.
+/// Sends a request without ending its body, and waits for the answer.
 ///
 /// # Errors
 /// No whole answer came within a minute.
-pub async fn send_and_wait(address: SocketAddr, path: &str, part: Bytes) -> Result<WireReply> {
-    let (head, _) = request(address, path, Bytes::new())?.into_parts();
-    let first = stream::iter([Ok::<_, Infallible>(Frame::data(part))]);
-    let body = StreamBody::new(first.chain(stream::pending()));
-    tokio::time::timeout(LIMIT, exchange(address, Request::from_parts(head, body)))
-        .await
-        .context("no answer in time")?
+pub async fn send_and_wait(address: SocketAddr, request: Request<Full<Bytes>>) -> Result<WireReply> {
+    let request = request.map(|body| {
+        let frames = body.into_data_stream().map(|data| data.map(Frame::data));
+        StreamBody::new(frames.chain(stream::pending()))
+    });
+    tokio::time::timeout(LIMIT, exchange(address, request)).await.context("no answer in time")?
 }
 
 /// Sends frames over a connection of its own and reads nothing of the answer.
