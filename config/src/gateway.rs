@@ -139,6 +139,9 @@ pub struct Limits {
     /// Most requests in flight in all; 503 `overloaded` above; default 16,384.
     pub in_flight: usize,
     /// Attempts per request, the first included; 1 to 10, default 3.
+    /// Most gRPC calls that the gateway answers itself for as long as clients like (`Health.Watch`, reflection), in all;
+    /// `overloaded` above. Apart from `in_flight`: they must not take the place of inferences. Default 1,024.
+    pub watches: usize,
     pub attempts: u32,
 }
 

@@ -229,10 +229,7 @@ impl ProxyHttp for Proxy {
     }
 }
 
-/// What to answer when too many requests are in flight.
-fn overloaded(limit: usize) -> OipError {
-    OipError::new(
-        Reason::Overloaded,
-        format!("the gateway has {limit} requests in flight already; try again later"),
-    )
+/// What to answer when there are as many of something as there may be.
+fn overloaded(limit: usize, what: &str) -> OipError {
+    OipError::new(Reason::Overloaded, format!("the gateway has {limit} {what} already; try again later"))
 }

@@ -75,6 +75,7 @@ pub struct Registry {
     /// Generation last published: who watches it learns of workers that came and went.
     generation: watch::Sender<u64>,
     admission: Admission,
+    watches: Admission,
     telemetry: Arc<Telemetry>,
     /// Set for good once all workers had settled. Were it asked anew, each worker added later would send the clients
     /// of all others away until its first probe.
@@ -113,10 +114,11 @@ impl Registry {
     pub fn new(config: Arc<GatewayConfig>, telemetry: Arc<Telemetry>) -> (Arc<Self>, Writer) {
         let (events, queue) = mpsc::channel(EVENT_QUEUE);
         let members = member::Members::new(&config);
-        let limit = config.limits.in_flight;
+        let (in_flight, watches) = (config.limits.in_flight, config.limits.watches);
         let first = members.first_snapshot(config);
         let registry = Arc::new(Self {
-            admission: Admission::new(limit),
+            admission: Admission::new(in_flight),
+            watches: Admission::new(watches),
             started: AtomicBool::new(first.settled()),
             snapshot: ArcSwap::from_pointee(first),
             events,
@@ -146,6 +148,12 @@ impl Registry {
     #[must_use]
     pub fn admission(&self) -> &Admission {
         &self.admission
+    }
+
+    /// The limit on calls that last without a worker; follows `[limits] watches`.
+    #[must_use]
+    pub fn watches(&self) -> &Admission {
+        &self.watches
     }
 
     /// Where events are counted.

@@ -111,6 +111,7 @@ fn limits(table: &mut Table<'_>) -> Read<Limits> {
         header_bytes: table.or("header_bytes", Bytes::kib(64), size(Bytes::kib(1)..=Bytes::kib(1023))),
         header_fields: table.or("header_fields", 128, integer(8..=256)),
         in_flight: table.or("in_flight", 16_384, integer(1..=10_000_000)),
+        watches: table.or("watches", 1024, integer(1..=10_000_000)),
         attempts: table.or("attempts", 3, integer(1..=10)),
     };
     if limits.replay_bytes > limits.replay_total_bytes {

@@ -396,6 +396,7 @@ fn without_keys_a_gateway_has_the_defaults_that_its_types_state() {
     assert_eq!(config.admin.listen, "127.0.0.1:8081".parse().unwrap());
     assert_eq!(config.limits.body_bytes, Bytes(1 << 30));
     assert_eq!(config.limits.in_flight, 16_384);
+    assert_eq!(config.limits.watches, 1024);
     assert!(config.workers.is_empty() && config.routes.is_empty() && config.models.is_empty());
 }
 

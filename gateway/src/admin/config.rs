@@ -125,6 +125,7 @@ fn limits(config: &GatewayConfig) -> Value {
         "header_bytes": limits.header_bytes.to_string(),
         "header_fields": limits.header_fields,
         "in_flight": limits.in_flight,
+        "watches": limits.watches,
         "attempts": limits.attempts,
     })
 }

@@ -29,7 +29,7 @@ pub struct Context {
     pub(super) asked: Option<Asked>,
     /// Its body, as far as it was read ahead.
     pub(super) body: Body,
-    /// Its place among the requests in flight.
+    /// Its place among the requests in flight, or among the watches.
     pub(super) permit: Option<Permit>,
     /// Attempts so far and where the next one goes.
     pub(super) attempts: Attempts,

@@ -6,7 +6,6 @@ use pingora::{Error, ErrorSource, ErrorType, Result, proxy::Session};
 use serde::Serialize;
 use weir_config::gateway::Timeouts;
 use weir_protocol::{ModelName, OipError, Reason, headers, openapi, rest::RestCall};
-use weir_routing::Permit;
 
 use super::{
     Proxy,
@@ -146,14 +145,11 @@ impl Proxy {
     /// Takes the request's place among those in flight and chooses its first worker. Comes after everything that a slow
     /// client could draw out.
     pub(super) fn admit(&self, ctx: &mut Context) -> Result<(), OipError> {
-        ctx.permit = Some(self.permit(&ctx.snapshot)?);
+        let limit = ctx.snapshot.config.limits.in_flight;
+        let permit = self.registry.admission().admit();
+        ctx.permit = Some(permit.ok_or_else(|| overloaded(limit, "requests in flight"))?);
         ctx.attempts.next = Some(peer::choose(ctx)?);
         Ok(())
-    }
-
-    /// A place among the requests in flight.
-    pub(super) fn permit(&self, snapshot: &Snapshot) -> Result<Permit, OipError> {
-        self.registry.admission().admit().ok_or_else(|| overloaded(snapshot.config.limits.in_flight))
     }
 
     /// Bounds how long the client may be silent in its body, and idle before its next request. A connection that the

@@ -255,13 +255,14 @@ async fn a_reload_follows_limits_thresholds_and_removed_workers() {
     let (registry, _tasks) = running(config(TWO_WORKERS));
     hear(&registry, "a", report(1, &SERVING)).await;
     let held = registry.admission().admit();
-    let other = TWO_WORKERS
-        .split("[[worker]]\nname = \"b\"")
-        .next()
-        .unwrap()
-        .replace("version = 1", "version = 1\n[limits]\nin_flight = 1\n[health]\nunhealthy_after = 1");
+    let watching = registry.watches().admit();
+    let other = TWO_WORKERS.split("[[worker]]\nname = \"b\"").next().unwrap().replace(
+        "version = 1",
+        "version = 1\n[limits]\nin_flight = 1\nwatches = 1\n[health]\nunhealthy_after = 1",
+    );
     registry.apply(config(&other)).await.unwrap();
     assert!(held.is_some() && registry.admission().admit().is_none(), "the limit is 1 now");
+    assert!(watching.is_some() && registry.watches().admit().is_none(), "and this one as well");
     assert!(registry.snapshot().worker(&name("b")).is_none());
     assert!(registry.ready(), "a worker that is gone need not report");
     miss(&registry, "a").await;

@@ -80,6 +80,7 @@ impl Writer {
     fn apply(&mut self, config: Arc<GatewayConfig>, reply: oneshot::Sender<u64>) {
         self.members.register(&config);
         self.registry.admission().set_limit(config.limits.in_flight);
+        self.registry.watches().set_limit(config.limits.watches);
         self.config = config;
         self.generation += 1;
         self.applied.push((reply, self.generation));

@@ -10,7 +10,14 @@ use tonic::{Code, Request, metadata::MetadataValue};
 use weir_protocol::grpc::{ModelInferRequest, ModelInferResponse};
 use weir_tests::{
     Fleet, Synthetic, WorkerSpec, eventually,
-    grpc::{path, wire},
+    grpc::{
+        path,
+        services::{
+            HEALTH_WATCH, HealthRequest, HealthResponse, REFLECTION, ReflectionRequest, ReflectionResponse,
+            Serving,
+        },
+        wire,
+    },
     infer, metrics,
 };
 
@@ -92,6 +99,34 @@ async fn more_requests_than_the_gateway_may_have_in_flight_are_unavailable() {
     is("unary", &grpc.infer(&request("3")).await, Code::Unavailable, "overloaded");
     is("stream", &grpc.stream(&[request("3")]).next().await, Code::Unavailable, "overloaded");
     drop(streams);
+    fleet.idle().await.unwrap();
+}
+
+#[tokio::test]
+async fn watches_have_a_limit_of_their_own_and_take_no_place_of_inferences() {
+    let mut builder = Fleet::builder().unwrap();
+    builder.repository.add("m", &Synthetic::default()).unwrap();
+    builder.worker(WorkerSpec::named("a").unwrap());
+    builder.gateway.limits = "in_flight = 1\nwatches = 2".to_owned();
+    let mut fleet = builder.start().await.unwrap();
+    let grpc = fleet.gateway.grpc().unwrap();
+    let model = HealthRequest { service: "m".to_owned() };
+    let watch = async || grpc.watch::<HealthResponse>(HEALTH_WATCH, &model).await.map(|_| ());
+    let mut watches = Vec::new();
+    for _ in 0..2 {
+        let mut watch = grpc.watch::<HealthResponse>(HEALTH_WATCH, &model).await.unwrap();
+        assert_eq!(watch.message().await.unwrap().unwrap().status(), Serving::Serving);
+        watches.push(watch);
+    }
+    is("a third watch", &watch().await, Code::Unavailable, "overloaded");
+    let list = ReflectionRequest { list_services: Some("*".to_owned()), ..Default::default() };
+    for path in REFLECTION {
+        let answer = grpc.call_at::<ReflectionResponse>(path, &list).await;
+        is(path, &answer, Code::Unavailable, "overloaded");
+    }
+    grpc.infer(&request("")).await.unwrap();
+    drop(watches);
+    eventually("room for a watch", async || Ok(watch().await?)).await.unwrap();
     fleet.idle().await.unwrap();
 }
 

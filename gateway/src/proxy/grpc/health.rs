@@ -41,7 +41,7 @@ impl Proxy {
         ctx: &mut Context,
         service: &str,
     ) -> Result<Step, Stop> {
-        ctx.permit = Some(self.permit(&ctx.snapshot)?);
+        self.admit_watch(ctx)?;
         answer::begin(session, ctx).map_err(Stop::Gone)?;
         let mut told = None;
         let end = loop {

@@ -28,6 +28,7 @@ use crate::{
         fleet::CONTROL_ELSEWHERE,
         local::{self, Step, Stop},
         names::{self, Asked, Call, Names, Seen},
+        overloaded,
         respond::{self, Answer},
     },
     registry::Snapshot,
@@ -161,6 +162,15 @@ impl Proxy {
             }
         };
         Ok(Step::Answer(answer))
+    }
+
+    /// Takes a call's place among those that last without a worker for as long as their clients like. They have a limit
+    /// of their own: of the requests in flight they would take what inferences need.
+    pub(super) fn admit_watch(&self, ctx: &mut Context) -> Result<(), OipError> {
+        let limit = ctx.snapshot.config.limits.watches;
+        let permit = self.registry.watches().admit();
+        ctx.permit = Some(permit.ok_or_else(|| overloaded(limit, "watches (limits.watches)"))?);
+        Ok(())
     }
 
     /// Ends a stream in which nothing was asked.

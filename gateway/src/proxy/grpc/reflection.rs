@@ -38,7 +38,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 impl Proxy {
     /// Answers ServerReflectionInfo until the client ends it, is silent for too long, or the gateway stops.
     pub(super) async fn reflect(&self, session: &mut Session, ctx: &mut Context) -> Result<Step, Stop> {
-        ctx.permit = Some(self.permit(&ctx.snapshot)?);
+        self.admit_watch(ctx)?;
         let (asking, asked) = mpsc::channel(WAITING);
         let service = serve(request(session, asked)?).await?;
         answer::begin(session, ctx).map_err(Stop::Gone)?;
