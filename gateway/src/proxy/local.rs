@@ -38,6 +38,7 @@ pub(super) enum Stop {
     /// Nobody is left to answer.
     Gone(Box<Error>),
 }
+
 impl Stop {
     /// The same, or that the client's own deadline passed while its body was still coming: gRPC's clients know that as
     /// what they asked for.
@@ -52,7 +53,6 @@ impl Stop {
         }
     }
 }
-
 
 impl From<OipError> for Stop {
     fn from(error: OipError) -> Self {
