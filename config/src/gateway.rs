@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::Path, time::Duration};
 use globset::GlobMatcher;
 use weir_protocol::{Bytes, Label, ModelName, Version, WorkerId};
 
+pub use crate::value::Upstream;
 use crate::{
     Problems,
     outside::{Outside, System},
@@ -138,10 +139,10 @@ pub struct Limits {
     pub header_fields: usize,
     /// Most requests in flight in all; 503 `overloaded` above; default 16,384.
     pub in_flight: usize,
-    /// Attempts per request, the first included; 1 to 10, default 3.
     /// Most gRPC calls that the gateway answers itself for as long as clients like (`Health.Watch`, reflection), in all;
     /// `overloaded` above. Apart from `in_flight`: they must not take the place of inferences. Default 1,024.
     pub watches: usize,
+    /// Attempts per request, the first included; 1 to 10, default 3.
     pub attempts: u32,
 }
 
@@ -187,10 +188,8 @@ pub struct Worker {
     pub authority: String,
     /// What it is; default [`WorkerKind::Weir`].
     pub kind: WorkerKind,
-    /// `grpc_url`, like `address`; default `address`.
-    pub grpc_address: SocketAddr,
-    /// `host:port` of `grpc_url` as in the file; default `authority`.
-    pub grpc_authority: String,
+    /// `grpc_url`; default `url` of a Weir worker. `None` = it speaks no gRPC, as far as the file says.
+    pub grpc: Option<Upstream>,
     /// What a worker of kind [`WorkerKind::Oip`] serves when it has no repository index; default none.
     pub models: Vec<ModelName>,
     /// Share of traffic relative to other workers, > 0 up to 1000; default 1.

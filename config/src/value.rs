@@ -8,7 +8,8 @@ mod secret;
 
 use std::{collections::BTreeMap, fmt, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
 
-pub(crate) use address::{Upstream, network, socket_address, upstream};
+pub use address::Upstream;
+pub(crate) use address::{network, socket_address, upstream};
 pub(crate) use secret::secret;
 use toml::de::DeValue;
 use weir_protocol::{Bytes, Label, Version, VersionRef};

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
+use serde_json::Value;
 use tonic::Code;
 use weir_tests::{
     Fleet, ForeignServer, ForeignSpec, Synthetic, WorkerSpec, eventually, grpc::metadata_of, infer,
@@ -43,7 +44,7 @@ fn expected(workers: &[&str]) -> BTreeMap<String, u32> {
 #[tokio::test]
 async fn requests_spread_over_all_and_health_follows_the_servers_state() {
     let server = ForeignServer::start(spec(None, true)).await.unwrap();
-    let mut fleet = fleet(&server, "").await;
+    let mut fleet = fleet(&server, &server.grpc_url()).await;
     assert_eq!(spread(&fleet).await, expected(&["a", "b", "other"]));
     assert!(server.seen().iter().all(|seen| seen.path == "/v2/models/m/infer"), "{:?}", server.seen());
     // Nothing of Weir's own reaches it.
@@ -119,11 +120,10 @@ async fn a_server_is_asked_with_versions_only_when_it_numbers_them() {
 async fn grpc_goes_to_the_address_that_is_registered_for_it() {
     let rest = ForeignServer::start(spec(None, true)).await.unwrap();
     let rest_only = ForeignSpec { has_grpc: false, ..spec(None, true) };
+    let rest_only = ForeignServer::start(rest_only).await.unwrap();
     let grpc = ForeignServer::start(spec(None, true)).await.unwrap();
-    for (server, further, is_served) in [
-        (rest, format!("grpc_url = \"http://{}\"", grpc.address()), true),
-        (ForeignServer::start(rest_only).await.unwrap(), String::new(), false),
-    ] {
+    let none = rest_only.grpc_url();
+    for (server, further, is_served) in [(rest, grpc.grpc_url(), true), (rest_only, none, false)] {
         let mut builder = Fleet::builder().unwrap();
         builder.worker(WorkerSpec::foreign("other", server.address(), &further).unwrap());
         let mut fleet = builder.start().await.unwrap();
@@ -140,6 +140,33 @@ async fn grpc_goes_to_the_address_that_is_registered_for_it() {
         assert_eq!(server.seen().len(), 0, "a gRPC call at the address for REST");
         fleet.idle().await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn without_an_address_for_grpc_a_server_gets_rest_alone() {
+    let server = ForeignServer::start(spec(None, true)).await.unwrap();
+    let mut both = fleet(&server, "").await;
+    let grpc = both.gateway.grpc().unwrap();
+    for _ in 0..9 {
+        grpc.infer(&infer::message("m", 1, 4, 0.0)).await.unwrap();
+    }
+    assert_eq!(server.seen().len(), 0, "a gRPC call at the address for REST");
+    let spread = spread(&both).await;
+    assert!(spread.contains_key("other") && server.seen().len() == spread["other"] as usize, "{spread:?}");
+    let workers = both.gateway.admin().get("/v1/workers").await.unwrap().json().unwrap();
+    assert_eq!(workers["workers"][2]["grpc_address"], Value::Null, "{workers}");
+    both.idle().await.unwrap();
+
+    let mut builder = Fleet::builder().unwrap();
+    builder.worker(WorkerSpec::foreign("other", server.address(), "").unwrap());
+    let alone = builder.start().await.unwrap();
+    let grpc = alone.gateway.grpc().unwrap();
+    let status = grpc.infer(&infer::message("m", 1, 4, 0.0)).await.unwrap_err();
+    let reason = metadata_of(status.metadata(), "weir-reason");
+    assert_eq!((status.code(), reason.as_str()), (Code::Unavailable, "not-ready"));
+    assert!(status.message().contains("1 without gRPC"), "{status:?}");
+    let ready = alone.client().get("/v2/models/m/ready").await.unwrap();
+    assert_eq!(ready.status, 200, "{ready}");
 }
 
 #[tokio::test]

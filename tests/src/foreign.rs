@@ -79,6 +79,12 @@ impl ForeignServer {
         self.address
     }
 
+    /// The line of its `[[worker]]` that says that it speaks gRPC there too.
+    #[must_use]
+    pub fn grpc_url(&self) -> String {
+        format!("grpc_url = \"http://{}\"", self.address)
+    }
+
     /// What it says of its readiness from now on.
     pub fn set_ready(&self, ready: bool) {
         self.shared.ready.store(ready, Ordering::Relaxed);

@@ -170,16 +170,17 @@ fn workers(root: &mut Table<'_>, clients: &[SocketAddr]) -> Vec<Worker> {
             names.check(table, "name", name.as_str(), "give each worker a name of its own");
         }
         let url = url.inspect(|url| check(table, "url", url))?;
-        let grpc =
-            grpc.filter(|grpc| grpc.address != url.address).inspect(|grpc| check(table, "grpc_url", grpc));
-        let grpc = grpc.unwrap_or_else(|| url.clone());
+        if let Some(grpc) = grpc.as_ref().filter(|grpc| grpc.address != url.address) {
+            check(table, "grpc_url", grpc);
+        }
+        // Others listen for gRPC on a port of their own: a call at `url` would only fail there.
+        let grpc = grpc.or_else(|| (kind == WorkerKind::Weir).then(|| url.clone()));
         Ok(Worker {
             name: name?,
             address: url.address,
             authority: url.authority,
             kind,
-            grpc_address: grpc.address,
-            grpc_authority: grpc.authority,
+            grpc,
             models,
             weight,
             labels,

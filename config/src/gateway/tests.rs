@@ -410,7 +410,8 @@ fn a_worker_of_another_kind_may_have_a_grpc_address_and_a_list_of_models() {
     .unwrap();
     let [foreign] = &config.workers[..] else { panic!("one worker") };
     assert_eq!(foreign.kind, WorkerKind::Oip);
-    assert_eq!((foreign.grpc_address.port(), foreign.grpc_authority.as_str()), (2, "localhost:2"));
+    let grpc = foreign.grpc.as_ref().unwrap();
+    assert_eq!((grpc.address.port(), grpc.authority.as_str()), (2, "localhost:2"));
     assert_eq!(foreign.models.iter().map(ModelName::as_str).collect::<Vec<_>>(), ["m", "n"]);
     let labels: Vec<_> = config.models["m"]
         .version_labels
@@ -420,10 +421,23 @@ fn a_worker_of_another_kind_may_have_a_grpc_address_and_a_list_of_models() {
     assert_eq!(labels, [("stable", 1), ("v1.2", 3)]);
 
     let plain = &parse_v1(&worker("")).unwrap().workers[0];
-    assert_eq!((plain.kind, plain.grpc_address), (WorkerKind::Weir, plain.address));
-    assert_eq!(plain.grpc_authority, plain.authority);
-    let same = parse_v1(&worker("grpc_url = \"http://127.0.0.1:1\"")).unwrap();
-    assert_eq!(same.workers[0].grpc_address, same.workers[0].address);
+    assert_eq!(plain.kind, WorkerKind::Weir);
+}
+
+#[test]
+fn a_worker_of_another_kind_speaks_grpc_only_where_the_file_says_so() {
+    let grpc = |kind, more: &str| {
+        let text =
+            format!("[[worker]]\nname = \"a\"\nurl = \"http://localhost:1\"\nkind = \"{kind}\"\n{more}");
+        parse_v1(&text).unwrap().workers[0].grpc.clone().map(|grpc| grpc.authority)
+    };
+    assert_eq!(grpc("weir", "").as_deref(), Some("localhost:1"));
+    assert_eq!(grpc("oip", ""), None);
+    for kind in ["weir", "oip"] {
+        for url in ["localhost:1", "localhost:2"] {
+            assert_eq!(grpc(kind, &format!("grpc_url = \"http://{url}\"")).as_deref(), Some(url), "{kind}");
+        }
+    }
 }
 
 #[test]

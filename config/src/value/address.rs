@@ -10,13 +10,13 @@ use ipnet::IpNet;
 use super::parsed;
 use crate::reader::{Item, Read, shown};
 
-/// Where a worker listens.
-#[derive(Clone)]
-pub(crate) struct Upstream {
+/// Where a worker listens: `http://host:port` in the file. Host names are resolved when the file is loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upstream {
     /// The address to connect to.
-    pub(crate) address: SocketAddr,
+    pub address: SocketAddr,
     /// `host:port` as in the file.
-    pub(crate) authority: String,
+    pub authority: String,
 }
 
 /// An IP address and a port to listen on.

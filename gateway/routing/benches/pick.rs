@@ -11,7 +11,7 @@ mod fleet;
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use weir_routing::{Ask, Directory, Labels, Policy};
+use weir_routing::{Ask, Directory, Labels, Needs, Policy};
 
 fn pick(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("pick");
@@ -24,7 +24,7 @@ fn pick(criterion: &mut Criterion) {
                 let mut random = 0;
                 bench.iter(|| {
                     random += 1;
-                    pool.pick(black_box(&Ask { policy, labels: &labels, tried: &[], random }))
+                    pool.pick(black_box(&Ask { policy, needs: Needs::rest(&labels), tried: &[], random }))
                 });
             });
         }
@@ -38,7 +38,7 @@ fn resolve(criterion: &mut Criterion) {
         let directory = fleet::fleet(10, models);
         let (model, labels) = (fleet::model(models / 2), Labels::new());
         group.bench_function(BenchmarkId::new("highest version", models), |bench| {
-            bench.iter(|| directory.resolve(black_box(&model), None, &labels).is_ok());
+            bench.iter(|| directory.resolve(black_box(&model), None, Needs::rest(&labels)).is_ok());
         });
     }
     group.finish();

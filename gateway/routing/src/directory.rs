@@ -11,7 +11,7 @@ use std::{
 
 use weir_protocol::{LoadReport, ModelName, Version, WorkerId};
 
-use crate::{Endpoint, Labels, Policy, Pool, Replica, replica::Held};
+use crate::{Endpoint, Needs, Policy, Pool, Replica, replica::Held};
 
 /// Everything a model name can mean. The default knows nothing and waits: every name is [`Unresolved::Starting`].
 #[derive(Debug, Default)]
@@ -101,7 +101,7 @@ impl Directory {
 
     /// Finds what a request means by a model name and, where given, a version.
     ///
-    /// Without a version: the highest that has a replica eligible under `labels`, else the highest that was ever
+    /// Without a version: the highest that has a replica eligible under `needs`, else the highest that was ever
     /// serving. A pool that is returned may still have nothing eligible; picking from it says why.
     ///
     /// # Errors
@@ -110,12 +110,12 @@ impl Directory {
         &self,
         model: &ModelName,
         version: Option<Version>,
-        labels: &Labels,
+        needs: Needs<'_>,
     ) -> Result<(&Model, &Pool), Unresolved> {
         let found = self.models.get(model).ok_or_else(|| self.unknown_model(model))?;
         let pool = match version {
             Some(version) => found.versions.get(&version).ok_or_else(|| self.unknown_version(found))?,
-            None => found.current(labels).ok_or(Unresolved::NotReady)?,
+            None => found.current(needs).ok_or(Unresolved::NotReady)?,
         };
         Ok((found, pool))
     }
@@ -194,9 +194,9 @@ impl DirectorySettings {
 
 impl Model {
     /// The version for requests that name none.
-    fn current(&self, labels: &Labels) -> Option<&Pool> {
+    fn current(&self, needs: Needs<'_>) -> Option<&Pool> {
         let newest_first = || self.versions.values().rev();
-        newest_first().find(|pool| pool.has_eligible(labels)).or_else(|| newest_first().find(|p| p.served()))
+        newest_first().find(|pool| pool.has_eligible(needs)).or_else(|| newest_first().find(|p| p.served()))
     }
 }
 

@@ -43,6 +43,15 @@ impl EndpointKind {
     }
 }
 
+/// Where a worker listens for gRPC.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrpcListener {
+    /// The address to connect to.
+    pub address: SocketAddr,
+    /// `host:port` for `:authority` towards the worker.
+    pub authority: String,
+}
+
 /// What the operator registered.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EndpointSpec {
@@ -54,10 +63,8 @@ pub struct EndpointSpec {
     pub address: SocketAddr,
     /// `host:port` for the Host header towards the worker.
     pub authority: String,
-    /// Where it listens for gRPC; of most workers the same as `address`.
-    pub grpc_address: SocketAddr,
-    /// `host:port` for `:authority` towards the worker.
-    pub grpc_authority: String,
+    /// Where it listens for gRPC; of Weir's workers usually the same as `address`. `None` = it gets no gRPC calls.
+    pub grpc: Option<GrpcListener>,
     /// What a foreign worker serves when it cannot say so itself.
     pub models: Vec<ModelName>,
     /// Share of traffic relative to other workers: 0.001 to 1000, usually 1. Routing takes anything outside as

@@ -5,7 +5,7 @@
 
 use weir_protocol::{Lifecycle, WorkerId};
 
-use crate::{Health, Labels, Replica};
+use crate::{EndpointSpec, Health, Labels, Replica};
 
 /// Why a replica may not serve a request. Where several hold, the first in this order is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -24,11 +24,13 @@ pub enum Exclusion {
     Tried,
     /// The worker lacks a label that the route asks for.
     Labels,
+    /// The request is a gRPC call, and the worker is registered without an address for those.
+    NoGrpc,
 }
 
 impl Exclusion {
     /// Every reason, in the order in which they are given.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::NotServing,
         Self::Unhealthy,
         Self::NotYetProbed,
@@ -36,6 +38,7 @@ impl Exclusion {
         Self::NotAccepting,
         Self::Tried,
         Self::Labels,
+        Self::NoGrpc,
     ];
 
     /// The reason in a word or two, as answers and explanations show it.
@@ -49,6 +52,7 @@ impl Exclusion {
             Self::NotAccepting => "not accepting",
             Self::Tried => "tried",
             Self::Labels => "without the labels",
+            Self::NoGrpc => "without gRPC",
         }
     }
 }
@@ -84,20 +88,44 @@ impl Exclusions {
     }
 }
 
+/// What a request needs of the worker that serves it, as that was registered.
+#[derive(Debug, Clone, Copy)]
+pub struct Needs<'a> {
+    /// Labels that it must carry, all of them.
+    pub labels: &'a Labels,
+    /// Whether it must speak gRPC; every worker speaks REST.
+    pub grpc: bool,
+}
+
+impl<'a> Needs<'a> {
+    /// Those of a REST request.
+    #[must_use]
+    pub fn rest(labels: &'a Labels) -> Self {
+        Self { labels, grpc: false }
+    }
+
+    fn unmet(self, spec: &EndpointSpec) -> Option<Exclusion> {
+        if !self.labels.iter().all(|(key, value)| spec.labels.get(key) == Some(value)) {
+            return Some(Exclusion::Labels);
+        }
+        (self.grpc && spec.grpc.is_none()).then_some(Exclusion::NoGrpc)
+    }
+}
+
 /// One request's view of a pool: which replicas are eligible for it, and how many are not.
 #[derive(Debug)]
 pub(crate) struct Survey<'a> {
     replicas: &'a [Replica],
-    labels: &'a Labels,
+    needs: Needs<'a>,
     tried: &'a [WorkerId],
     considered: u32,
     excluded: Exclusions,
 }
 
 impl<'a> Survey<'a> {
-    /// A view for a request that asks for `labels` and was already at the workers in `tried`.
-    pub(crate) fn new(replicas: &'a [Replica], labels: &'a Labels, tried: &'a [WorkerId]) -> Self {
-        Self { replicas, labels, tried, considered: 0, excluded: Exclusions::default() }
+    /// A view for a request that has these needs and was already at the workers in `tried`.
+    pub(crate) fn new(replicas: &'a [Replica], needs: Needs<'a>, tried: &'a [WorkerId]) -> Self {
+        Self { replicas, needs, tried, considered: 0, excluded: Exclusions::default() }
     }
 
     /// Shows every eligible replica to `visit`, in the pool's order, and counts anew.
@@ -105,7 +133,7 @@ impl<'a> Survey<'a> {
         self.considered = 0;
         self.excluded = Exclusions::default();
         for replica in self.replicas {
-            match eligible(replica, self.labels, self.tried) {
+            match eligible(replica, self.needs, self.tried) {
                 Ok(()) => {
                     self.considered += 1;
                     visit(replica);
@@ -126,8 +154,8 @@ impl<'a> Survey<'a> {
     }
 }
 
-/// Decides whether `replica` may serve a request that asks for `labels` and was already at the workers in `tried`.
-pub(crate) fn eligible(replica: &Replica, labels: &Labels, tried: &[WorkerId]) -> Result<(), Exclusion> {
+/// Decides whether `replica` may serve a request that has these needs and was already at the workers in `tried`.
+pub(crate) fn eligible(replica: &Replica, needs: Needs<'_>, tried: &[WorkerId]) -> Result<(), Exclusion> {
     if replica.state != Lifecycle::Serving {
         return Err(Exclusion::NotServing);
     }
@@ -147,10 +175,7 @@ pub(crate) fn eligible(replica: &Replica, labels: &Labels, tried: &[WorkerId]) -
     if tried.contains(&spec.id) {
         return Err(Exclusion::Tried);
     }
-    if !labels.iter().all(|(key, value)| spec.labels.get(key) == Some(value)) {
-        return Err(Exclusion::Labels);
-    }
-    Ok(())
+    needs.unmet(spec).map_or(Ok(()), Err)
 }
 
 #[cfg(test)]

@@ -23,8 +23,8 @@ mod fixture;
 
 pub use admission::{Admission, Permit};
 pub use directory::{Directory, DirectorySettings, Member, Model, Unresolved};
-pub use endpoint::{Endpoint, EndpointKind, EndpointLive, EndpointSpec, Labels};
-pub use filter::{Exclusion, Exclusions};
+pub use endpoint::{Endpoint, EndpointKind, EndpointLive, EndpointSpec, GrpcListener, Labels};
+pub use filter::{Exclusion, Exclusions, Needs};
 pub use health::{Health, HealthThresholds, HealthTracker};
 pub use lease::Lease;
 pub use policy::Policy;

@@ -6,7 +6,7 @@
 use weir_protocol::{Lifecycle, ModelName, Version, WorkerId};
 
 use crate::{
-    Exclusions, Labels, Lease, Policy, Replica,
+    Exclusions, Lease, Needs, Policy, Replica,
     filter::{self, Survey},
 };
 
@@ -28,8 +28,8 @@ pub struct Pool {
 pub struct Ask<'a> {
     /// The rule that chooses.
     pub policy: Policy,
-    /// Labels that the worker must carry, all of them.
-    pub labels: &'a Labels,
+    /// What the worker must have.
+    pub needs: Needs<'a>,
     /// Workers that this request was at already.
     pub tried: &'a [WorkerId],
     /// A fresh random number: decides between equals.
@@ -79,7 +79,7 @@ impl Pool {
     /// # Errors
     /// Why each replica is out of the question, when all are. The same call may do better a moment later.
     pub fn pick(&self, ask: &Ask<'_>) -> Result<(Lease, Decision), Exclusions> {
-        let mut survey = Survey::new(&self.replicas, ask.labels, ask.tried);
+        let mut survey = Survey::new(&self.replicas, ask.needs, ask.tried);
         // Another round only when a drain began between choice and lease; the next survey then leaves it out.
         while let Some(replica) = ask.policy.choose(&mut survey, ask.random) {
             if let Some(lease) = Lease::take(replica) {
@@ -90,18 +90,18 @@ impl Pool {
         Err(survey.excluded())
     }
 
-    /// How many replicas may serve a request that asks for `labels` now.
+    /// How many replicas may serve a request that has these needs now.
     #[must_use]
-    pub fn eligible(&self, labels: &Labels) -> usize {
-        self.eligible_replicas(labels).count()
+    pub fn eligible(&self, needs: Needs<'_>) -> usize {
+        self.eligible_replicas(needs).count()
     }
 
     /// Whether [`Self::eligible`] is above 0, without counting on.
-    pub(crate) fn has_eligible(&self, labels: &Labels) -> bool {
-        self.eligible_replicas(labels).next().is_some()
+    pub(crate) fn has_eligible(&self, needs: Needs<'_>) -> bool {
+        self.eligible_replicas(needs).next().is_some()
     }
 
-    fn eligible_replicas(&self, labels: &Labels) -> impl Iterator<Item = &Replica> {
-        self.replicas.iter().filter(|replica| filter::eligible(replica, labels, &[]).is_ok())
+    fn eligible_replicas<'a>(&'a self, needs: Needs<'a>) -> impl Iterator<Item = &'a Replica> {
+        self.replicas.iter().filter(move |replica| filter::eligible(replica, needs, &[]).is_ok())
     }
 }

@@ -14,7 +14,7 @@ use std::{
 };
 
 use weir_protocol::WorkerId;
-use weir_routing::{Admission, Ask, Labels, Policy};
+use weir_routing::{Admission, Ask, Labels, Needs, Policy};
 
 thread_local! {
     /// Calls to the allocator by this thread. Initialised at compile time and without destructor: the allocator
@@ -59,14 +59,14 @@ fn a_request_from_admission_to_its_end_allocates_nothing() {
     let directory = fleet::fleet(100, 3);
     let admission = Admission::new(1);
     let (model, labels) = (fleet::model(1), Labels::new());
+    let needs = Needs { labels: &labels, grpc: true };
     let tried: Vec<WorkerId> = vec!["worker-3".parse().unwrap(), "worker-7".parse().unwrap()];
     for policy in Policy::ALL {
         let calls = allocator_calls(|| {
             for random in 0..1_000 {
                 let permit = admission.admit().unwrap();
-                let (_, pool) = directory.resolve(&model, None, &labels).unwrap();
-                let (mut lease, decision) =
-                    pool.pick(&Ask { policy, labels: &labels, tried: &tried, random }).unwrap();
+                let (_, pool) = directory.resolve(&model, None, needs).unwrap();
+                let (mut lease, decision) = pool.pick(&Ask { policy, needs, tried: &tried, random }).unwrap();
                 assert_eq!((decision.considered, decision.excluded.total()), (98, 2));
                 lease.mark_sent();
                 drop((lease, permit));
@@ -83,7 +83,8 @@ fn a_pick_that_finds_nothing_allocates_nothing() {
     let pool = fleet::pool(&directory, &fleet::model(0));
     for policy in Policy::ALL {
         let calls = allocator_calls(|| {
-            let excluded = pool.pick(&Ask { policy, labels: &labels, tried: &[], random: 1 }).unwrap_err();
+            let excluded =
+                pool.pick(&Ask { policy, needs: Needs::rest(&labels), tried: &[], random: 1 }).unwrap_err();
             assert_eq!(excluded.total(), 10);
         });
         assert_eq!(calls, 0, "{policy:?}");

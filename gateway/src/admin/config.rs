@@ -137,7 +137,7 @@ fn workers(config: &GatewayConfig) -> Vec<Value> {
             "url": format!("http://{}", worker.authority),
             "address": worker.address,
             "kind": worker.kind.name(),
-            "grpc_url": format!("http://{}", worker.grpc_authority),
+            "grpc_url": worker.grpc.as_ref().map(|grpc| format!("http://{}", grpc.authority)),
             "models": worker.models,
             "weight": worker.weight,
             "labels": worker.labels,

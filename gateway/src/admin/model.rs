@@ -9,7 +9,7 @@ use axum::{
 };
 use serde::Serialize;
 use weir_protocol::{ModelName, Version, WorkerId};
-use weir_routing::{Labels, Model, Pool, Replica};
+use weir_routing::{Labels, Model, Needs, Pool, Replica};
 
 use super::{Admin, AdminError};
 
@@ -55,7 +55,7 @@ impl<'a> ModelView<'a> {
 impl<'a> VersionView<'a> {
     fn new(pool: &'a Pool) -> Self {
         let replicas = pool.replicas.iter().map(ReplicaView::new).collect();
-        Self { version: pool.version, eligible: pool.eligible(&Labels::new()), replicas }
+        Self { version: pool.version, eligible: pool.eligible(Needs::rest(&Labels::new())), replicas }
     }
 }
 

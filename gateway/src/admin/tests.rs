@@ -10,7 +10,7 @@ use hyper_util::service::TowerToHyperService;
 use serde_json::Value;
 use tempfile::TempDir;
 use weir_protocol::Lifecycle;
-use weir_routing::{Ask, Labels, Lease, Policy};
+use weir_routing::{Ask, Labels, Lease, Needs, Policy};
 
 use super::*;
 use crate::{
@@ -74,8 +74,8 @@ impl Gateway {
     fn lease(&self) -> Lease {
         let labels = Labels::new();
         let snapshot = self.admin.registry.snapshot();
-        let (_, pool) = snapshot.directory.resolve(&"digits".parse().unwrap(), None, &labels).unwrap();
-        let ask = Ask { policy: Policy::RoundRobin, labels: &labels, tried: &[], random: 0 };
+        let (_, pool) = snapshot.directory.resolve(&"digits".parse().unwrap(), None, Needs::rest(&labels)).unwrap();
+        let ask = Ask { policy: Policy::RoundRobin, needs: Needs::rest(&labels), tried: &[], random: 0 };
         pool.pick(&ask).unwrap().0
     }
 }

@@ -32,7 +32,8 @@ struct WorkerView<'a> {
     address: SocketAddr,
     authority: &'a str,
     kind: &'static str,
-    grpc_address: SocketAddr,
+    /// `null` = it gets no gRPC calls.
+    grpc_address: Option<SocketAddr>,
     weight: f64,
     labels: &'a Labels,
     health: &'static str,
@@ -53,7 +54,7 @@ impl<'a> WorkerView<'a> {
             address: spec.address,
             authority: &spec.authority,
             kind: spec.kind.name(),
-            grpc_address: spec.grpc_address,
+            grpc_address: spec.grpc.as_ref().map(|grpc| grpc.address),
             weight: spec.weight,
             labels: &spec.labels,
             health: live.health().name(),

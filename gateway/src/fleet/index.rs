@@ -8,7 +8,7 @@ use weir_protocol::{
     Lifecycle, OipError,
     grpc::{RepositoryIndexResponse, repository_index_response::ModelIndex},
 };
-use weir_routing::{Labels, Pool, Replica};
+use weir_routing::{Labels, Needs, Pool, Replica};
 
 use crate::registry::Snapshot;
 
@@ -55,7 +55,7 @@ pub fn index(snapshot: &Snapshot, ready_only: bool, reader: Reader) -> Repositor
 }
 
 fn row(snapshot: &Snapshot, pool: &Pool, reader: Reader) -> ModelIndex {
-    let (state, reason) = if pool.eligible(&Labels::new()) > 0 {
+    let (state, reason) = if pool.eligible(Needs::rest(&Labels::new())) > 0 {
         ("READY", String::new())
     } else {
         nearest(snapshot, pool, reader)

@@ -11,7 +11,7 @@ use http_body_util::Full;
 use tokio::net::TcpListener;
 use weir_config::gateway::Secret;
 use weir_protocol::{Lifecycle, headers};
-use weir_routing::{EndpointKind, EndpointSpec, Health};
+use weir_routing::{EndpointKind, EndpointSpec, Health, Needs};
 
 use super::*;
 use crate::{
@@ -25,14 +25,12 @@ use crate::{
 
 /// A registered worker `a` at an address.
 fn spec(address: SocketAddr, kind: EndpointKind) -> EndpointSpec {
-    let authority = address.to_string();
     EndpointSpec {
         id: name("a"),
         kind,
         address,
-        authority: authority.clone(),
-        grpc_address: address,
-        grpc_authority: authority,
+        authority: address.to_string(),
+        grpc: None,
         models: Vec::new(),
         weight: 1.0,
         labels: weir_routing::Labels::new(),
@@ -333,13 +331,15 @@ async fn a_foreign_worker_is_routed_to_and_its_health_follows_its_state() {
     until("healthy", || endpoint.live.health() == Health::Healthy).await;
     let model = "digits".parse().unwrap();
     let labels = weir_routing::Labels::new();
-    until("its model is known", || registry.snapshot().directory.resolve(&model, None, &labels).is_ok())
-        .await;
+    until("its model is known", || {
+        registry.snapshot().directory.resolve(&model, None, Needs::rest(&labels)).is_ok()
+    })
+    .await;
     let snapshot = registry.snapshot_full();
-    let (_, pool) = snapshot.directory.resolve(&model, None, &labels).unwrap();
+    let (_, pool) = snapshot.directory.resolve(&model, None, Needs::rest(&labels)).unwrap();
     assert!(!pool.replicas[0].versioned && pool.version == weir_protocol::Version::FIRST);
     until("unhealthy", || endpoint.live.health() == Health::Unhealthy).await;
-    assert_eq!(pool.eligible(&labels), 0);
+    assert_eq!(pool.eligible(Needs::rest(&labels)), 0);
     until("healthy again", || endpoint.live.health() == Health::Healthy).await;
-    assert_eq!(pool.eligible(&labels), 1);
+    assert_eq!(pool.eligible(Needs::rest(&labels)), 1);
 }

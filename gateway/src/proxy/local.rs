@@ -247,8 +247,8 @@ fn model_ready(snapshot: &Snapshot, asked: &Asked, name: &ModelName) -> Result<A
 
 /// Whether a worker could be sent a request for it now.
 pub(super) fn serves(snapshot: &Snapshot, asked: &Asked) -> bool {
-    let pool = snapshot.directory.resolve(&asked.model, Some(asked.version), &asked.labels);
-    pool.is_ok_and(|(_, pool)| pool.eligible(&asked.labels) > 0)
+    let pool = snapshot.directory.resolve(&asked.model, Some(asked.version), asked.needs());
+    pool.is_ok_and(|(_, pool)| pool.eligible(asked.needs()) > 0)
 }
 
 /// Whether a client waits for a word before it sends its body.

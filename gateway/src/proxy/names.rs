@@ -16,7 +16,7 @@ use weir_protocol::{
     rest::{RestCall, Target},
     route::ResolvedRoute,
 };
-use weir_routing::{Exclusions, Labels, Policy, Unresolved};
+use weir_routing::{Exclusions, Labels, Needs, Policy, Unresolved};
 
 use crate::registry::Snapshot;
 
@@ -42,6 +42,11 @@ pub(super) struct Asked {
 }
 
 impl Asked {
+    /// What the worker must have.
+    pub(super) fn needs(&self) -> Needs<'_> {
+        self.call.needs(&self.labels)
+    }
+
     /// What tells a worker the meaning of names that it finds in the body itself.
     pub(super) fn resolved(&self) -> Option<ResolvedRoute> {
         let seen = self.seen.as_ref()?;
@@ -61,6 +66,12 @@ pub(super) enum Call {
     Rest(RestCall),
     /// gRPC.
     Grpc(GrpcCall),
+}
+
+impl Call {
+    fn needs<'a>(&self, labels: &'a Labels) -> Needs<'a> {
+        Needs { labels, grpc: matches!(self, Self::Grpc(_)) }
+    }
 }
 
 /// The names in a body, word for word; each empty when it is not there.
@@ -160,7 +171,7 @@ pub(super) fn resolve(
     };
     let (known, pool) = snapshot
         .directory
-        .resolve(wanted_model, wanted_version, &labels)
+        .resolve(wanted_model, wanted_version, call.needs(&labels))
         .map_err(|unresolved| unresolved_error(wanted_model, wanted_version, &unresolved))?;
     let policy = rule.and_then(|rule| rule.policy).unwrap_or(known.policy);
     let logged = rule.filter(|_| snapshot.config.gateway.access_log);
@@ -176,7 +187,7 @@ fn labelled(snapshot: &Snapshot, model: &ModelName, label: &Label) -> Result<Ver
         return Ok(*version);
     }
     let Some((_, known)) = snapshot.directory.models().find(|(name, _)| *name == model) else {
-        let unresolved = snapshot.directory.resolve(model, None, &Labels::new()).err();
+        let unresolved = snapshot.directory.resolve(model, None, Needs::rest(&Labels::new())).err();
         return Err(unresolved_error(model, None, &unresolved.unwrap_or(Unresolved::UnknownModel)));
     };
     let versions = known.versions.keys().map(ToString::to_string);

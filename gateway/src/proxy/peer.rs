@@ -76,9 +76,9 @@ pub(super) fn choose(ctx: &Context) -> Result<Lease, OipError> {
 fn pick(ctx: &Context, asked: &Asked, tried: &[WorkerId]) -> Result<Lease, OipError> {
     let directory = &ctx.snapshot.directory;
     let (_, pool) = directory
-        .resolve(&asked.model, Some(asked.version), &asked.labels)
+        .resolve(&asked.model, Some(asked.version), asked.needs())
         .map_err(|_| names::not_ready(&asked.model))?;
-    let ask = Ask { policy: asked.policy, labels: &asked.labels, tried, random: rand::random() };
+    let ask = Ask { policy: asked.policy, needs: asked.needs(), tried, random: rand::random() };
     match pool.pick(&ask) {
         Ok((lease, _decision)) => Ok(lease),
         Err(excluded) => Err(names::not_ready_because(&asked.model, &excluded)),
@@ -116,7 +116,7 @@ pub(super) fn begin_attempt(ctx: &mut Context) -> Option<Box<HttpPeer>> {
     let instead = ctx.asked.as_ref().and_then(|asked| instead(ctx, asked, &lease).ok().flatten());
     let spec = &lease.endpoint().spec;
     let now = Instant::now();
-    let peer = connection(ctx, spec, now);
+    let peer = connection(ctx, spec, now)?;
     debug_assert!(matches!(peer._address, PeerAddr::Inet(_)) && matches!(peer.scheme, Scheme::HTTP));
     ctx.attempts.begun += 1;
     ctx.attempts.answered = false;
@@ -130,9 +130,9 @@ pub(super) fn begin_attempt(ctx: &mut Context) -> Option<Box<HttpPeer>> {
 }
 
 /// REST goes to workers over HTTP/1.1 and gRPC over h2c: a refusal before the body was read arrives reliably over
-/// HTTP/1.1 only, and gRPC needs trailers.
-fn connection(ctx: &Context, spec: &EndpointSpec, now: Instant) -> Box<HttpPeer> {
-    let address = if ctx.grpc.spoken { spec.grpc_address } else { spec.address };
+/// HTTP/1.1 only, and gRPC needs trailers. `None` for a gRPC call to a worker without gRPC, which no pick chooses.
+fn connection(ctx: &Context, spec: &EndpointSpec, now: Instant) -> Option<Box<HttpPeer>> {
+    let address = if ctx.grpc.spoken { spec.grpc.as_ref()?.address } else { spec.address };
     let mut peer = Box::new(HttpPeer::new(address, false, String::new()));
     let timeouts = &ctx.snapshot.config.timeouts;
     let left = ctx.deadline.left_at(now);
@@ -150,7 +150,7 @@ fn connection(ctx: &Context, spec: &EndpointSpec, now: Instant) -> Box<HttpPeer>
         peer.options.h2_connection_window_size = Some(CONNECTION_WINDOW_BYTES);
         peer.options.h2_ping_interval = Some(PING_EVERY);
     }
-    peer
+    Some(peer)
 }
 
 /// Rewrites the header for the worker: the resolved path, the worker's own authority, no header a client could use
@@ -172,7 +172,7 @@ pub(super) fn rewrite(session: &Session, request: &mut RequestHeader, ctx: &Cont
             if ctx.deadline.at.is_some() {
                 request.insert_header(timeout::HEADER, timeout::format(left))?;
             }
-            &spec.grpc_authority
+            spec.grpc.as_ref().map_or(&spec.authority, |grpc| &grpc.authority)
         }
     };
     request.insert_header(header::HOST, authority.as_str())?;

@@ -4,9 +4,10 @@
 
 use std::sync::Arc;
 
-use weir_config::gateway::{self, GatewayConfig, ModelDoor, PolicyName, WorkerKind};
+use weir_config::gateway::{self, GatewayConfig, ModelDoor, PolicyName, Upstream, WorkerKind};
 use weir_routing::{
-    DirectorySettings, EndpointKind, EndpointSpec, HealthThresholds, Policy, RouteRule, RouteTable,
+    DirectorySettings, EndpointKind, EndpointSpec, GrpcListener, HealthThresholds, Policy, RouteRule,
+    RouteTable,
 };
 
 /// The routing policy of that name.
@@ -29,8 +30,7 @@ pub fn endpoint(worker: &gateway::Worker) -> EndpointSpec {
         },
         address: worker.address,
         authority: worker.authority.clone(),
-        grpc_address: worker.grpc_address,
-        grpc_authority: worker.grpc_authority.clone(),
+        grpc: worker.grpc.clone().map(|Upstream { address, authority }| GrpcListener { address, authority }),
         models: worker.models.clone(),
         weight: worker.weight,
         labels: worker.labels.clone(),

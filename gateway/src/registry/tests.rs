@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use weir_protocol::{Lifecycle, LoadReport, ModelName};
-use weir_routing::{Ask, Exclusion, Exclusions, Labels, Lease, Policy, Unresolved};
+use weir_routing::{Ask, Exclusion, Exclusions, Labels, Lease, Needs, Policy, Unresolved};
 
 use super::*;
 use crate::tests::{TWO_WORKERS, config, name, report, running, until};
@@ -38,13 +38,13 @@ fn pick(registry: &Registry, model: &str) -> Result<Lease, Exclusions> {
     let model: ModelName = model.parse().unwrap();
     let labels = Labels::new();
     let snapshot = registry.snapshot();
-    let (_, pool) = snapshot.directory.resolve(&model, None, &labels).unwrap();
-    let ask = Ask { policy: Policy::RoundRobin, labels: &labels, tried: &[], random: 0 };
+    let (_, pool) = snapshot.directory.resolve(&model, None, Needs::rest(&labels)).unwrap();
+    let ask = Ask { policy: Policy::RoundRobin, needs: Needs::rest(&labels), tried: &[], random: 0 };
     pool.pick(&ask).map(|(lease, _)| lease)
 }
 
 fn unresolved(registry: &Registry, model: &str) -> Option<Unresolved> {
-    registry.snapshot().directory.resolve(&model.parse().unwrap(), None, &Labels::new()).err()
+    registry.snapshot().directory.resolve(&model.parse().unwrap(), None, Needs::rest(&Labels::new())).err()
 }
 
 fn rebuilds(registry: &Registry, cause: &str) -> String {
@@ -232,7 +232,7 @@ async fn a_worker_of_another_kind_starts_unknown_and_one_with_another_grpc_addre
     let with = |line: &str| config(&TWO_WORKERS.replace("1001\"", &format!("1001\"\n{line}")));
     registry.apply(with("grpc_url = \"http://127.0.0.1:1009\"")).await.unwrap();
     assert_eq!(health(), Health::Healthy);
-    assert_eq!(registry.snapshot().endpoints[0].spec.grpc_address.port(), 1009);
+    assert_eq!(registry.snapshot().endpoints[0].spec.grpc.as_ref().unwrap().address.port(), 1009);
     registry.apply(with("kind = \"oip\"")).await.unwrap();
     assert_eq!(health(), Health::Unknown);
 }

@@ -176,8 +176,8 @@ async fn a_server_of_another_kind_gets_the_names_that_it_knows() {
     let bare = ForeignServer::start(spec).await.unwrap();
     let spec = ForeignSpec { model: "n".to_owned(), version: Some(7), has_index: true, has_grpc: true };
     let numbered = ForeignServer::start(spec).await.unwrap();
-    builder.worker(WorkerSpec::foreign("bare", bare.address(), "").unwrap());
-    builder.worker(WorkerSpec::foreign("numbered", numbered.address(), "").unwrap());
+    builder.worker(WorkerSpec::foreign("bare", bare.address(), &bare.grpc_url()).unwrap());
+    builder.worker(WorkerSpec::foreign("numbered", numbered.address(), &numbered.grpc_url()).unwrap());
     builder.gateway.rules = "[[route]]\nmatch = { model = \"alias\" }\nto = { model = \"n\" }\n\
         [[model]]\nname = \"n\"\nversion_labels = { stable = 7 }\n"
         .to_owned();

@@ -7,7 +7,7 @@ use weir_protocol::Lifecycle::{Absent, Failed, Loading, Serving};
 
 use super::*;
 use crate::{
-    EndpointKind, EndpointSpec, Exclusion, Health, Lease, ReplicaLive,
+    EndpointKind, EndpointSpec, Exclusion, Health, Labels, Lease, ReplicaLive,
     fixture::{
         MODEL, ask, healthy, id, labels, name, pool, report, reported, serving, settings, silent, spec,
         version,
@@ -19,7 +19,7 @@ fn build(members: &[Member]) -> Directory {
 }
 
 fn resolve<'a>(directory: &'a Directory, model: &str, number: Option<u64>) -> Result<&'a Pool, Unresolved> {
-    directory.resolve(&name(model), number.map(version), &Labels::new()).map(|(_, pool)| pool)
+    directory.resolve(&name(model), number.map(version), Needs::rest(&Labels::new())).map(|(_, pool)| pool)
 }
 
 /// The version that an unversioned request for [`MODEL`] gets.
@@ -86,8 +86,20 @@ fn the_highest_version_is_chosen_among_workers_that_carry_the_labels() {
     let directory =
         build(&[reported(&a, &[(MODEL, 1, Serving)]), reported(&healthy(spec("b")), &[(MODEL, 2, Serving)])]);
     assert_eq!(current(&directory), Ok(2));
-    let (_, found) = directory.resolve(&name(MODEL), None, &gold).unwrap();
+    let (_, found) = directory.resolve(&name(MODEL), None, Needs::rest(&gold)).unwrap();
     assert_eq!(found.version, version(1));
+}
+
+#[test]
+fn a_grpc_call_means_the_highest_version_that_it_can_reach() {
+    let other = healthy(EndpointSpec { grpc: None, ..spec("a") });
+    let directory = build(&[
+        reported(&other, &[(MODEL, 2, Serving)]),
+        reported(&healthy(spec("b")), &[(MODEL, 1, Serving)]),
+    ]);
+    assert_eq!(current(&directory), Ok(2));
+    let needs = Needs { labels: &Labels::new(), grpc: true };
+    assert_eq!(directory.resolve(&name(MODEL), None, needs).unwrap().1.version, version(1));
 }
 
 #[test]
@@ -239,9 +251,10 @@ fn eligible_counts_workers_that_carry_the_labels_and_may_serve() {
     let golden = |worker| healthy(EndpointSpec { labels: gold.clone(), ..spec(worker) });
     let endpoints = [golden("a"), golden("b"), healthy(spec("c"))];
     let directory = serving(&Directory::default(), &endpoints);
-    assert_eq!((pool(&directory).eligible(&Labels::new()), pool(&directory).eligible(&gold)), (3, 2));
+    let eligible = |labels: &Labels| pool(&directory).eligible(Needs::rest(labels));
+    assert_eq!((eligible(&Labels::new()), eligible(&gold)), (3, 2));
     endpoints[0].live.set_accepting(false);
-    assert_eq!((pool(&directory).eligible(&Labels::new()), pool(&directory).eligible(&gold)), (2, 1));
+    assert_eq!((eligible(&Labels::new()), eligible(&gold)), (2, 1));
 }
 
 /// One worker in one step of a random story: not there, or at one of two ports with a report or without.

@@ -8,7 +8,7 @@ use proptest::{prelude::*, sample::Index};
 
 use super::*;
 use crate::{
-    Ask, Directory, Endpoint, EndpointSpec, Policy,
+    Ask, Directory, Endpoint, Policy,
     fixture::{MODEL, healthy, id, labels, pool, reported, settings, spec},
 };
 
@@ -18,13 +18,18 @@ fn replica(endpoint: &Arc<Endpoint>, state: Lifecycle) -> Replica {
     pool(&directory).replicas[0].clone()
 }
 
-/// A worker for which every exclusion holds that can; `tried` and labels come with the ask.
+/// A worker for which every exclusion holds that can; `tried` and needs come with the ask.
 fn hopeless() -> Arc<Endpoint> {
-    let endpoint = healthy(spec("w"));
+    let endpoint = healthy(without_grpc("w"));
     endpoint.live.set_health(Health::Unhealthy);
     endpoint.live.set_draining(true);
     endpoint.live.set_accepting(false);
     endpoint
+}
+
+/// A worker that is registered without an address for gRPC.
+fn without_grpc(worker: &str) -> EndpointSpec {
+    EndpointSpec { grpc: None, ..spec(worker) }
 }
 
 #[test]
@@ -32,8 +37,9 @@ fn reasons_are_given_in_their_order_as_each_is_put_right() {
     let endpoint = hopeless();
     let gold = labels(&[("tier", "gold")]);
     let here = [id("w")];
-    let verdict =
-        |state, labels: &Labels, tried: &[WorkerId]| eligible(&replica(&endpoint, state), labels, tried);
+    let verdict = |state, labels: &Labels, tried: &[WorkerId]| {
+        eligible(&replica(&endpoint, state), Needs { labels, grpc: true }, tried)
+    };
     assert_eq!(verdict(Lifecycle::Failed, &gold, &here), Err(Exclusion::NotServing));
     assert_eq!(verdict(Lifecycle::Serving, &gold, &here), Err(Exclusion::Unhealthy));
     endpoint.live.set_health(Health::Unknown);
@@ -45,7 +51,9 @@ fn reasons_are_given_in_their_order_as_each_is_put_right() {
     endpoint.live.set_accepting(true);
     assert_eq!(verdict(Lifecycle::Serving, &gold, &here), Err(Exclusion::Tried));
     assert_eq!(verdict(Lifecycle::Serving, &gold, &[]), Err(Exclusion::Labels));
-    assert_eq!(verdict(Lifecycle::Serving, &Labels::new(), &[]), Ok(()));
+    assert_eq!(verdict(Lifecycle::Serving, &Labels::new(), &[]), Err(Exclusion::NoGrpc));
+    let replica = replica(&endpoint, Lifecycle::Serving);
+    assert_eq!(eligible(&replica, Needs::rest(&Labels::new()), &[]), Ok(()));
 }
 
 #[test]
@@ -54,7 +62,7 @@ fn only_serving_replicas_serve() {
     for state in
         [Lifecycle::Absent, Lifecycle::Loading, Lifecycle::Warming, Lifecycle::Draining, Lifecycle::Failed]
     {
-        let verdict = eligible(&replica(&endpoint, state), &Labels::new(), &[]);
+        let verdict = eligible(&replica(&endpoint, state), Needs::rest(&Labels::new()), &[]);
         assert_eq!(verdict, Err(Exclusion::NotServing), "{state:?}");
     }
 }
@@ -64,7 +72,7 @@ fn every_label_asked_for_must_be_there_with_its_value() {
     let carried = labels(&[("tier", "gold"), ("zone", "a")]);
     let endpoint = healthy(EndpointSpec { labels: carried, ..spec("w") });
     let replica = replica(&endpoint, Lifecycle::Serving);
-    let passes = |asked: &[(&str, &str)]| eligible(&replica, &labels(asked), &[]).is_ok();
+    let passes = |asked: &[(&str, &str)]| eligible(&replica, Needs::rest(&labels(asked)), &[]).is_ok();
     assert!(passes(&[]));
     assert!(passes(&[("zone", "a")]));
     assert!(passes(&[("zone", "a"), ("tier", "gold")]));
@@ -95,6 +103,7 @@ struct Worker {
     draining: bool,
     accepting: bool,
     gold: bool,
+    grpc: bool,
 }
 
 /// Mostly well, so that fleets with nothing and with much to choose from both turn up.
@@ -106,28 +115,37 @@ fn worker() -> impl Strategy<Value = Worker> {
     ];
     let health = prop_oneof![4 => Just(Health::Healthy), 1 => prop::sample::select(Health::ALL.to_vec())];
     let rarely = prop::bool::weighted(0.15);
-    (state, health, rarely, prop::bool::weighted(0.85), any::<bool>()).prop_map(
-        |(state, health, draining, accepting, gold)| Worker { state, health, draining, accepting, gold },
+    (state, health, rarely, prop::bool::weighted(0.85), any::<bool>(), any::<bool>()).prop_map(
+        |(state, health, draining, accepting, gold, grpc)| Worker {
+            state,
+            health,
+            draining,
+            accepting,
+            gold,
+            grpc,
+        },
     )
 }
 
 impl Worker {
     fn endpoint(&self, name: &str) -> Arc<Endpoint> {
         let carried = if self.gold { labels(&[("tier", "gold")]) } else { Labels::new() };
-        let endpoint = healthy(EndpointSpec { labels: carried, ..spec(name) });
+        let spec = if self.grpc { spec(name) } else { without_grpc(name) };
+        let endpoint = healthy(EndpointSpec { labels: carried, ..spec });
         endpoint.live.set_health(self.health);
         endpoint.live.set_draining(self.draining);
         endpoint.live.set_accepting(self.accepting);
         endpoint
     }
 
-    fn may_serve(&self, gold_only: bool, tried: bool) -> bool {
+    fn may_serve(&self, gold_only: bool, over_grpc: bool, tried: bool) -> bool {
         self.state == Lifecycle::Serving
             && self.health == Health::Healthy
             && !self.draining
             && self.accepting
             && !tried
             && (self.gold || !gold_only)
+            && (self.grpc || !over_grpc)
     }
 }
 
@@ -137,6 +155,7 @@ proptest! {
         workers in prop::collection::vec(worker(), 1..12),
         tried in prop::collection::vec(any::<Index>(), 0..4),
         gold_only: bool,
+        over_grpc: bool,
         policy in prop::sample::select(Policy::ALL.to_vec()),
         random: u64,
     ) {
@@ -150,11 +169,12 @@ proptest! {
         let fits: Vec<bool> = endpoints
             .iter()
             .zip(&workers)
-            .map(|(endpoint, worker)| worker.may_serve(gold_only, tried.contains(&endpoint.spec.id)))
+            .map(|(endpoint, worker)| worker.may_serve(gold_only, over_grpc, tried.contains(&endpoint.spec.id)))
             .collect();
         let eligible = fits.iter().filter(|fits| **fits).count() as u32;
 
-        match pool(&directory).pick(&Ask { policy, labels: &asked, tried: &tried, random }) {
+        let needs = Needs { labels: &asked, grpc: over_grpc };
+        match pool(&directory).pick(&Ask { policy, needs, tried: &tried, random }) {
             Ok((lease, decision)) => {
                 let taken = endpoints.iter().position(|e| e.spec.id == lease.endpoint().spec.id).unwrap();
                 prop_assert!(fits[taken], "took {:?}", workers[taken]);

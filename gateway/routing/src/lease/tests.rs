@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    Ask, Directory, Exclusion, Labels, Policy, Pool,
+    Ask, Directory, Exclusion, Labels, Needs, Policy, Pool,
     fixture::{MODEL, ask, name, pool, serving, version, weighted},
 };
 
@@ -128,7 +128,7 @@ impl Stage {
         while !self.stop.load(SeqCst) {
             let random = self.picks.fetch_add(1, SeqCst);
             let policy = if random.is_multiple_of(2) { Policy::RoundRobin } else { Policy::LeastConnections };
-            let asked = Ask { policy, labels: &labels, tried: &[], random };
+            let asked = Ask { policy, needs: Needs::rest(&labels), tried: &[], random };
             let Ok((mut lease, _)) = self.pool().pick(&asked) else { continue };
             // The lease is still dispatching, so a drain that returns in this time has missed it.
             spin(100);

@@ -8,8 +8,8 @@ use std::{net::SocketAddr, sync::Arc};
 use weir_protocol::{Bytes, Lifecycle, LoadReport, ModelName, Version, WorkerId, load::ReplicaLoad};
 
 use crate::{
-    Ask, Directory, DirectorySettings, Endpoint, EndpointKind, EndpointSpec, Health, Labels, Member, Policy,
-    Pool,
+    Ask, Directory, DirectorySettings, Endpoint, EndpointKind, EndpointSpec, GrpcListener, Health, Labels,
+    Member, Needs, Policy, Pool,
 };
 
 /// The model of fleets with only one.
@@ -39,8 +39,7 @@ pub(crate) fn spec(worker: &str) -> EndpointSpec {
         kind: EndpointKind::Weir,
         address,
         authority: address.to_string(),
-        grpc_address: address,
-        grpc_authority: address.to_string(),
+        grpc: Some(GrpcListener { address, authority: address.to_string() }),
         models: Vec::new(),
         weight: 1.0,
         labels: Labels::new(),
@@ -118,10 +117,10 @@ pub(crate) fn weighted(weights: &[f64]) -> Vec<Arc<Endpoint>> {
 
 /// The pool of version 1 of [`MODEL`].
 pub(crate) fn pool(directory: &Directory) -> &Pool {
-    directory.resolve(&name(MODEL), Some(version(1)), &Labels::new()).unwrap().1
+    directory.resolve(&name(MODEL), Some(version(1)), Needs::rest(&Labels::new())).unwrap().1
 }
 
 /// An ask without conditions.
 pub(crate) fn ask(policy: Policy, labels: &Labels, random: u64) -> Ask<'_> {
-    Ask { policy, labels, tried: &[], random }
+    Ask { policy, needs: Needs::rest(labels), tried: &[], random }
 }

@@ -6,7 +6,8 @@ use std::{net::SocketAddr, sync::Arc};
 
 use weir_protocol::{Bytes, Lifecycle, LoadReport, ModelName, Version, WorkerId, load::ReplicaLoad};
 use weir_routing::{
-    Directory, DirectorySettings, Endpoint, EndpointKind, EndpointSpec, Health, Labels, Member, Policy, Pool,
+    Directory, DirectorySettings, Endpoint, EndpointKind, EndpointSpec, GrpcListener, Health, Labels, Member,
+    Needs, Policy, Pool,
 };
 
 /// Name of the model with this number.
@@ -36,7 +37,7 @@ pub(crate) fn settings() -> DirectorySettings {
 
 /// The replicas of version 1 of `model`.
 pub(crate) fn pool<'a>(directory: &'a Directory, model: &ModelName) -> &'a Pool {
-    directory.resolve(model, None, &Labels::new()).unwrap().1
+    directory.resolve(model, None, Needs::rest(&Labels::new())).unwrap().1
 }
 
 fn member(number: usize, models: usize) -> Member {
@@ -48,8 +49,7 @@ fn member(number: usize, models: usize) -> Member {
         kind: EndpointKind::Weir,
         address,
         authority: address.to_string(),
-        grpc_address: address,
-        grpc_authority: address.to_string(),
+        grpc: Some(GrpcListener { address, authority: address.to_string() }),
         models: Vec::new(),
         weight: (number % 4 + 1) as f64,
         labels: Labels::new(),

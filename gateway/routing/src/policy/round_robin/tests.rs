@@ -9,7 +9,7 @@ use weir_protocol::WorkerId;
 
 use super::{choose_within, stride};
 use crate::{
-    Directory, Endpoint, Health, Labels, Policy, Pool,
+    Directory, Endpoint, Health, Labels, Needs, Policy, Pool,
     filter::Survey,
     fixture::{ask, labels, pool, serving, spec, weighted},
 };
@@ -183,7 +183,7 @@ fn a_pick_that_lost_every_claim_is_charged_all_the_same() {
     let (replicas, labels) = (&pool(&directory).replicas, Labels::new());
     let mut counts = [0, 0];
     for random in 0..400 {
-        let taken = choose_within(0, &mut Survey::new(replicas, &labels, &[]), random).unwrap();
+        let taken = choose_within(0, &mut Survey::new(replicas, Needs::rest(&labels), &[]), random).unwrap();
         counts[usize::from(taken.weight() == 3.0)] += 1;
     }
     assert_eq!(counts, [100, 300]);
