@@ -89,6 +89,7 @@ fn settings(config: &GatewayConfig) -> Value {
             "idle": duration(config.timeouts.idle),
             "body": duration(config.timeouts.body),
             "keep_alive": duration(config.timeouts.keep_alive),
+            "stream_idle": duration(config.timeouts.stream_idle),
         },
         "health": {
             "interval": duration(config.health.interval),
@@ -122,6 +123,7 @@ fn limits(config: &GatewayConfig) -> Value {
         "body_bytes": limits.body_bytes.to_string(),
         "replay_bytes": limits.replay_bytes.to_string(),
         "replay_total_bytes": limits.replay_total_bytes.to_string(),
+        "scan_bytes": limits.scan_bytes.to_string(),
         "header_bytes": limits.header_bytes.to_string(),
         "header_fields": limits.header_fields,
         "in_flight": limits.in_flight,
@@ -164,9 +166,11 @@ fn routes(config: &GatewayConfig) -> Vec<Value> {
 }
 
 fn models(config: &GatewayConfig) -> Vec<Value> {
-    let models = config.models.iter();
-    let model = |(name, model): (_, &ModelSection)| json!({ "name": name, "policy": model.policy.map(|p| p.name()), "version_labels": labels(model) });
-    models.map(model).collect()
+    let model = |(name, model): (_, &ModelSection)| {
+        let policy = model.policy.map(|policy| policy.name());
+        json!({ "name": name, "policy": policy, "version_labels": labels(model) })
+    };
+    config.models.iter().map(model).collect()
 }
 
 fn labels(model: &ModelSection) -> BTreeMap<&str, Version> {

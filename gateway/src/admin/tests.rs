@@ -74,7 +74,8 @@ impl Gateway {
     fn lease(&self) -> Lease {
         let labels = Labels::new();
         let snapshot = self.admin.registry.snapshot();
-        let (_, pool) = snapshot.directory.resolve(&"digits".parse().unwrap(), None, Needs::rest(&labels)).unwrap();
+        let (_, pool) =
+            snapshot.directory.resolve(&"digits".parse().unwrap(), None, Needs::rest(&labels)).unwrap();
         let ask = Ask { policy: Policy::RoundRobin, needs: Needs::rest(&labels), tried: &[], random: 0 };
         pool.pick(&ask).unwrap().0
     }
@@ -191,6 +192,33 @@ async fn the_configuration_is_shown_with_its_last_reload_and_without_secrets() {
         (body["generation"].as_u64(), body["last_reload"]["outcome"].as_str()),
         (Some(2), Some("rejected"))
     );
+}
+
+/// The keys of the commented reference file, by single table.
+fn reference_keys() -> Vec<(&'static str, &'static str)> {
+    let (mut table, mut keys) = ("", Vec::new());
+    for line in include_str!("../../../config/gateway.toml").lines() {
+        if let Some(name) = line.strip_prefix('[') {
+            table = name.strip_suffix(']').unwrap_or_default();
+        } else if let Some((key, _)) = line.trim_start_matches('#').split_once(" = ")
+            && ["gateway", "limits", "timeouts", "health"].contains(&table)
+            && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+        {
+            keys.push((table, key));
+        }
+    }
+    keys
+}
+
+#[tokio::test]
+async fn every_key_of_the_reference_file_is_shown() {
+    let gateway = Gateway::start(None);
+    let (_, body) = gateway.get("/v1/config").await;
+    let keys = reference_keys();
+    assert!(keys.contains(&("limits", "scan_bytes")) && keys.len() > 20, "{keys:?}");
+    for (table, key) in keys {
+        assert!(body["settings"][table].get(key).is_some(), "[{table}] {key}");
+    }
 }
 
 #[tokio::test]

@@ -182,7 +182,9 @@ async fn an_answer_of_another_protocol_is_none() {
     assert!(check_answer(&answer(500, "text/html"), &ctx).is_ok(), "over REST every status is an answer");
     ctx.grpc.spoken = true;
     assert!(check_answer(&answer(200, "application/grpc+proto"), &ctx).is_ok());
-    for (status, kind) in [(200, "application/json"), (404, "application/grpc"), (502, "text/html"), (200, "")] {
+    for (status, kind) in
+        [(200, "application/json"), (404, "application/grpc"), (502, "text/html"), (200, "")]
+    {
         assert!(check_answer(&answer(status, kind), &ctx).is_err(), "{status} {kind}");
     }
 }
@@ -194,7 +196,10 @@ async fn a_call_that_found_its_connection_gone_tries_again_and_blames_nobody() {
     let gone = || Error::new_up(ErrorType::H2Error);
     assert!(!blames_worker(&gone(), &ctx));
     for _ in 1..ctx.snapshot.config.limits.attempts {
-        assert!(after_connect_failure(&session, &mut ctx, gone()).retry(), "the only worker, another connection");
+        assert!(
+            after_connect_failure(&session, &mut ctx, gone()).retry(),
+            "the only worker, another connection"
+        );
         begin(&mut ctx);
     }
     assert!(!after_connect_failure(&session, &mut ctx, gone()).retry());
