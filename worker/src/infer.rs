@@ -12,7 +12,7 @@ mod timings;
 use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::oneshot, task::spawn_blocking};
-use weir_batching::Ticket;
+use weir_batching::old::Ticket;
 use weir_protocol::{
     InferRequest, InferResponse, OipError, Reason, Refusal, Tensor,
     infer::{OutputTensor, Parameters},

@@ -1,14 +1,21 @@
-//! Which requests run together, and which are turned away: the queue of one model version.
+//! Which requests run together, in which order, and which are turned away: the queues of one device.
 //!
-//! Owns admission, order and batch choice. Pure: no clock, runtime, I/O or randomness. Time is a [`Duration`]
-//! since the process's start, passed in by the caller; what a request carries is a type parameter. The worker's
-//! lanes call [`Batcher::next`] when they are free; its front calls [`Batcher::admit`]. Simulations run the same code.
+//! Owns admission, order, batch choice, turns among models and the quote. Pure: no clock, runtime, I/O or randomness.
+//! Time is a [`Duration`] since the process's start, passed in by the caller; what a request carries is a type
+//! parameter. The worker's lanes call [`Device::next`] when they are free; its front calls [`Device::admit`].
+//! Simulations run the same code.
 //!
 //! [`Duration`]: std::time::Duration
 
-mod batcher;
-mod line;
+mod cost;
+mod device;
+pub mod old;
+mod quote;
+mod settings;
 mod ticket;
 
-pub use batcher::{Batch, Batcher, Limits, Next, Turn};
+pub use cost::BatchCost;
+pub use device::{Batch, BatchId, Device, Ended, Next, QueueId, QueueView, Turn};
+pub use quote::Quote;
+pub use settings::{DeviceSettings, QueueSettings, TurnOrder};
 pub use ticket::{Cancel, Cause, Dropped, Refused, ShapeKey, Ticket};

@@ -1,13 +1,14 @@
 //! A queued request as batching sees it, and the ways in which one leaves the queue without running.
 //!
-//! Plain data; the queue itself is `batcher`.
+//! Plain data; the queues themselves are `device`.
 
 use std::time::Duration;
 
 use weir_protocol::Refusal;
 
-/// The sizes of a request's free dimensions, the batch dimension left out. Only requests with equal keys can share
-/// a batch. A model without free dimensions has one key: the empty one, which costs no allocation.
+/// The bucket of a request: the sizes of its free dimensions after padding, the batch dimension left out. Only requests
+/// with equal keys can share a batch. A model without free dimensions has one key: the empty one, which costs no
+/// allocation.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ShapeKey(pub Box<[u64]>);
 
@@ -17,13 +18,17 @@ pub trait Cancel {
     fn cancelled(&self) -> bool;
 }
 
-/// One request in the queue.
+/// One request in the queue, or a part of one that is larger than a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ticket<T> {
     /// Rows that it adds to a batch; at least 1.
     pub rows: u32,
+    /// What it costs, in units of its bucket: its rows, or more where some rows cost more; at least 1.
+    pub units: u32,
     /// What it can share a batch with.
     pub shape: ShapeKey,
+    /// Priority class: 0 goes first. Waiting raises it ([`crate::QueueSettings::ageing`]).
+    pub class: u8,
     /// When its answer stops being useful, since the process's start; `None` = never.
     pub deadline: Option<Duration>,
     /// The request itself and the way to answer it.
@@ -31,7 +36,7 @@ pub struct Ticket<T> {
 }
 
 impl<T: Cancel> Ticket<T> {
-    /// Why this ticket must not run at `now`; `None` when it may.
+    /// Why this ticket must not run at `now` whatever a batch costs; `None` when it may.
     #[must_use]
     pub fn dead(&self, now: Duration) -> Option<Cause> {
         if self.payload.cancelled() {
@@ -46,6 +51,8 @@ impl<T: Cancel> Ticket<T> {
 pub enum Cause {
     /// Its deadline passed: the requester is still there and must be told.
     Expired,
+    /// Its deadline has not passed, and could not be met any more.
+    Hopeless,
     /// Nobody waits for it any more.
     Cancelled,
 }
@@ -59,11 +66,11 @@ pub struct Dropped<T> {
     pub ticket: Ticket<T>,
 }
 
-/// A ticket that was not let into the queue, with the reason. The caller answers it.
+/// A request that was not let into the queue, with the reason. The caller answers it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused<T> {
-    /// [`Refusal::QueueFull`] or [`Refusal::Deadline`].
+    /// [`Refusal::QueueFull`], [`Refusal::Deadline`] or [`Refusal::NotReady`].
     pub refusal: Refusal,
-    /// The ticket, untouched.
-    pub ticket: Ticket<T>,
+    /// All its parts, untouched.
+    pub parts: Vec<Ticket<T>>,
 }

@@ -16,7 +16,10 @@ use std::{
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
-use weir_batching::{Batcher, Cancel, Limits, Refused, Ticket};
+use weir_batching::{
+    Cancel,
+    old::{Batcher, Limits, Refused, Ticket},
+};
 use weir_protocol::Refusal;
 
 use self::lane::{Queue, Shared};

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use weir_batching::Limits;
+use weir_batching::old::Limits;
 use weir_config::{ModelConfig, model::BackendConfig};
 
 use super::{

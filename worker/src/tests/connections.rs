@@ -7,7 +7,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
-use weir_batching::Limits;
+use weir_batching::old::Limits;
 
 use super::fixture::{ECHO_ROW, Repository, Running};
 use crate::http::HEAD_TIMEOUT;

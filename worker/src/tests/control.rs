@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::Request;
 use serde_json::{Value, json};
-use weir_batching::Limits;
+use weir_batching::old::Limits;
 
 use super::fixture::{ECHO, ECHO_ROW, Repository, Running};
 

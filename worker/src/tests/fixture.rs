@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use parking_lot::{Condvar, Mutex};
 use tokio::{net::TcpStream, sync::Semaphore};
-use weir_batching::Limits;
+use weir_batching::old::Limits;
 use weir_config::WorkerConfig;
 use weir_protocol::{Bytes as Size, Datatype};
 

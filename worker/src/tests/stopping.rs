@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use weir_batching::Limits;
+use weir_batching::old::Limits;
 
 use super::fixture::{ECHO_ROW, Repository, Running};
 

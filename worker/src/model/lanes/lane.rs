@@ -13,7 +13,10 @@ use std::{
 };
 
 use parking_lot::{Condvar, Mutex};
-use weir_batching::{Batch, Batcher, Cancel, Dropped, Next, Ticket, Turn};
+use weir_batching::{
+    Cancel,
+    old::{Batch, Batcher, Dropped, Next, Ticket, Turn},
+};
 use weir_config::model::TensorSpec;
 
 use super::{Job, JobError, rows::BatchRows};

@@ -12,7 +12,7 @@ use flate2::{
     write::{GzEncoder, ZlibEncoder},
 };
 use prost::Message;
-use weir_batching::Limits;
+use weir_batching::old::Limits;
 use weir_protocol::grpc::{
     InferParameter, InferTensorContents, ModelInferRequest, ModelInferResponse,
     infer_parameter::ParameterChoice, model_infer_request::InferRequestedOutputTensor,

@@ -5,7 +5,7 @@ use std::{io::Write, time::Duration};
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use prost::Message;
-use weir_batching::Limits;
+use weir_batching::old::Limits;
 use weir_protocol::grpc::{
     InferTensorContents, ModelInferRequest, ModelInferResponse, ModelMetadataRequest,
     model_infer_request::InferInputTensor,

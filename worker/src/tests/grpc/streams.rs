@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use weir_batching::Limits;
+use weir_batching::old::Limits;
 use weir_protocol::grpc::{
     InferParameter, ModelInferRequest, ServerLiveRequest, infer_parameter::ParameterChoice,
 };

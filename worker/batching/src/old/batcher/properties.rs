@@ -5,7 +5,7 @@ use std::{cell::Cell, collections::BTreeMap, rc::Rc, time::Duration};
 use proptest::prelude::*;
 
 use super::*;
-use crate::Cause;
+use crate::{ShapeKey, old::Cause};
 
 /// Something that happens to a queue.
 #[derive(Debug, Clone)]

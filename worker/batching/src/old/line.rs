@@ -4,7 +4,8 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use crate::{Cancel, Dropped, Ticket};
+use super::{Dropped, Ticket};
+use crate::Cancel;
 
 /// A ticket with its place in the queue.
 #[derive(Debug)]

@@ -8,10 +8,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use weir_protocol::Refusal;
 
-use crate::{
-    Cancel, Dropped, Refused, ShapeKey, Ticket,
+use super::{
+    Dropped, Refused, Ticket,
     line::{Entry, Line},
 };
+use crate::{Cancel, ShapeKey};
 
 /// Shortest time between two searches of a full queue for dead tickets. Without it every refusal of an overload
 /// would cost a walk over the whole queue (1,024 tickets: some 10 us); with it at most about 1 % of a core.

@@ -3,7 +3,7 @@
 use std::{cell::Cell, rc::Rc, time::Duration};
 
 use super::*;
-use crate::Cause;
+use crate::{ShapeKey, old::Cause};
 
 const LIMITS: Limits = Limits { max_batch_rows: 4, max_delay: Duration::ZERO, max_queued_rows: 100 };
 
