@@ -7,15 +7,21 @@
 //!
 //! [`Duration`]: std::time::Duration
 
+mod arrivals;
 mod cost;
+mod costs;
 mod device;
 pub mod old;
-mod quote;
+pub mod quote;
 mod settings;
 mod ticket;
+mod useful;
 
+pub use arrivals::Arrivals;
 pub use cost::BatchCost;
+pub use costs::Costs;
 pub use device::{Batch, BatchId, Device, Ended, Next, QueueId, QueueView, Turn};
 pub use quote::Quote;
 pub use settings::{DeviceSettings, QueueSettings, TurnOrder};
 pub use ticket::{Cancel, Cause, Dropped, Refused, ShapeKey, Ticket};
+pub use useful::useful_rows;
