@@ -3,50 +3,18 @@
 //! A backend sees whole batches of raw tensors that were checked against model.toml; it knows nothing of requests,
 //! queues or HTTP. `model::loader` makes one per model version; lane threads call it.
 
+mod batch;
 pub mod synthetic;
 #[cfg(feature = "torch")]
 pub mod torch;
 
 use std::{any::Any, path::Path, sync::Arc};
 
-use bytes::Bytes;
 use weir_config::{ModelConfig, model::BackendConfig};
 use weir_protocol::Datatype;
 
+pub use self::batch::{BatchPadding, Element, InputBatch, OutputBatch};
 use crate::device::Cpu;
-
-/// One input of a batch: the rows of all its requests.
-#[derive(Debug)]
-pub struct InputBatch<'a> {
-    /// Element type.
-    pub datatype: Datatype,
-    /// Shape of the whole batch. Its product is the number of elements in all parts.
-    pub shape: Vec<i64>,
-    /// Raw rows, one part per request, in batch order; BYTES with a length before each element.
-    pub parts: Vec<&'a [u8]>,
-}
-
-impl InputBatch<'_> {
-    /// Length of the whole batch in bytes, from its shape; `None` when the shape has negative dimensions, overflows
-    /// or does not fit the parts.
-    #[must_use]
-    pub fn byte_len(&self) -> Option<usize> {
-        let wanted = byte_len(self.datatype, &self.shape)?;
-        let given: usize = self.parts.iter().map(|part| part.len()).sum();
-        (wanted == given).then_some(wanted)
-    }
-}
-
-/// One output of a batch, copied out of the backend.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OutputBatch {
-    /// Element type.
-    pub datatype: Datatype,
-    /// Shape of the whole batch.
-    pub shape: Vec<i64>,
-    /// Raw elements, little-endian, row-major; BYTES with a length before each. There are as many as the shape says.
-    pub data: Bytes,
-}
 
 /// A forward pass or a load that failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -165,13 +133,5 @@ mod tests {
         assert_eq!(byte_len(Datatype::Fp32, &[-1, 3]), None);
         assert_eq!(byte_len(Datatype::Uint8, &[i64::MAX, 4]), None);
         assert_eq!(byte_len(Datatype::Bytes, &[1]), None);
-    }
-
-    #[test]
-    fn a_batch_whose_parts_do_not_fill_its_shape_has_no_length() {
-        let batch =
-            |shape: Vec<i64>| InputBatch { datatype: Datatype::Uint8, shape, parts: vec![&[1, 2], &[3]] };
-        assert_eq!(batch(vec![3]).byte_len(), Some(3));
-        assert_eq!(batch(vec![4]).byte_len(), None);
     }
 }

@@ -51,7 +51,7 @@ impl Backend for Synthetic {
 
 fn output(spec: &TensorSpec, first: &InputBatch<'_>, rows: i64) -> Result<OutputBatch, BackendError> {
     if spec.datatype == first.datatype && fits(&spec.shape, &first.shape) {
-        let data = Bytes::from(first.parts.concat());
+        let data = Bytes::from(first.concat());
         return Ok(OutputBatch { datatype: spec.datatype, shape: first.shape.clone(), data });
     }
     let free = |(at, &dim): (usize, &i64)| {

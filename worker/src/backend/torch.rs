@@ -7,7 +7,7 @@
 mod results;
 mod script;
 
-use std::{ffi::CString, path::Path, sync::Arc};
+use std::{ffi::CString, mem::MaybeUninit, path::Path, sync::Arc};
 
 use tch::{Device, Kind, TchError, Tensor};
 use weir_config::{ModelConfig, model::TensorSpec};
@@ -90,15 +90,11 @@ fn assemble(input: &InputBatch<'_>) -> Result<Tensor, BackendError> {
     if len == 0 {
         return Ok(tensor);
     }
-    let mut at = tensor.data_ptr().cast::<u8>();
-    for part in &input.parts {
-        // SAFETY: the tensor was just made, contiguous on the CPU, with room for `len` bytes, which is the sum of
-        // the parts' lengths; `at` advances by each part's length.
-        unsafe {
-            std::ptr::copy_nonoverlapping(part.as_ptr(), at, part.len());
-            at = at.add(part.len());
-        }
-    }
+    let data = tensor.data_ptr().cast::<MaybeUninit<u8>>();
+    // SAFETY: the tensor was just made, contiguous on the CPU, with `len` bytes (its elements times their size), and
+    // nobody else has it.
+    let memory = unsafe { std::slice::from_raw_parts_mut(data, len) };
+    input.write(memory).ok_or_else(unfit)?;
     Ok(tensor)
 }
 

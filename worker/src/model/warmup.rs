@@ -153,7 +153,7 @@ struct Sample {
 impl Sample {
     fn batch(&self) -> InputBatch<'_> {
         let parts = self.parts.iter().map(Vec::as_slice).collect();
-        InputBatch { datatype: self.datatype, shape: self.shape.clone(), parts }
+        InputBatch::whole(self.datatype, self.shape.clone(), parts)
     }
 }
 

@@ -313,7 +313,7 @@ impl Backend for Gate {
         }
         *open -= 1;
         let first = &inputs[0];
-        let data = Bytes::from(first.parts.concat());
+        let data = Bytes::from(first.concat());
         Ok(vec![OutputBatch { datatype: Datatype::Fp32, shape: first.shape.clone(), data }])
     }
 }

@@ -38,7 +38,7 @@ fn raw(texts: &[&str]) -> Vec<u8> {
 }
 
 fn input<'a>(datatype: Datatype, shape: &[i64], parts: &[&'a [u8]]) -> InputBatch<'a> {
-    InputBatch { datatype, shape: shape.to_vec(), parts: parts.to_vec() }
+    InputBatch::whole(datatype, shape.to_vec(), parts.to_vec())
 }
 
 #[test]

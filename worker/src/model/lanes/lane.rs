@@ -149,7 +149,7 @@ impl Shared {
             if let (true, Some(batch)) = (self.spec.batched, shape.first_mut()) {
                 *batch = i64::from(rows);
             }
-            InputBatch { datatype: spec.datatype, shape, parts }
+            InputBatch::whole(spec.datatype, shape, parts)
         };
         self.spec.inputs.iter().enumerate().map(one).collect()
     }
