@@ -24,7 +24,7 @@ pub struct ModelConfig {
     /// Largest batch in rows. 0 = the model has no batch dimension: every request runs alone and shapes are whole;
     /// default 0.
     pub max_batch_size: u32,
-    /// Executors of the model, each a thread of its own; 1 to 64, default 1.
+    /// Most batches of the model that run at the same time, on the lanes of the device; 1 to 64, default 1.
     pub lanes: usize,
     /// `[[input]]`, at least one, names unique, in the order of the model's arguments.
     pub inputs: Vec<TensorSpec>,
@@ -32,6 +32,8 @@ pub struct ModelConfig {
     pub outputs: Vec<TensorSpec>,
     /// `[batching]`
     pub batching: BatchingSection,
+    /// `[warmup]`
+    pub warmup: WarmupSection,
     /// Words that clients may say for a version, with the version each means; default none.
     pub version_labels: BTreeMap<Label, Version>,
 }
@@ -56,6 +58,35 @@ pub struct TensorSpec {
     pub shape: Vec<i64>,
     /// `labels = "file"`: one class name a line, beside model.toml; outputs only.
     pub labels: Option<PathBuf>,
+    /// How the tensor takes part in padding to [`BatchingSection::buckets`]; default not at all.
+    pub padding: Padding,
+}
+
+impl TensorSpec {
+    /// The one dimension after the first that may have any size; `None` when there is none or more than one. In a
+    /// model with batches this is the dimension that padding is about.
+    #[must_use]
+    pub fn free_dim(&self) -> Option<usize> {
+        let mut free = self.shape.iter().enumerate().skip(1).filter(|(_, dim)| **dim < 0);
+        free.next().filter(|_| free.next().is_none()).map(|(at, _)| at)
+    }
+}
+
+/// What becomes of a tensor's free dimension ([`TensorSpec::free_dim`]) when requests of different lengths share a
+/// batch. Only in models with batches and buckets.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Padding {
+    /// Nothing: only requests of equal sizes share a batch.
+    #[default]
+    None,
+    /// `pad_value` of an input: it is filled up to the bucket with this element, raw and little-endian, of the size of
+    /// the datatype.
+    Fill(Box<[u8]>),
+    /// `mask = true` of an input, of shape [-1, -1]: 1 where the request has an element, 0 where there is padding. Made
+    /// when the request does not bring it, else filled up with 0.
+    Mask,
+    /// `unpad = true` of an output: it is cut back to the length of the request.
+    Cut,
 }
 
 /// `[batching]`
@@ -65,6 +96,43 @@ pub struct BatchingSection {
     pub max_queue_delay: Duration,
     /// Most rows waiting; 503 `queue-full` above; default 1,024, at least `max_batch_size`.
     pub max_queue_size: u32,
+    /// Batch sizes in rows, ascending, each 1 to `max_batch_size`: a batch that has one of them waits no longer for
+    /// company; default none.
+    pub preferred_batch_size: Vec<u32>,
+    /// How long an answer is useful when the request names no shorter time; 1 ms to 1 day, default for ever.
+    pub default_timeout: Option<Duration>,
+    /// Priorities of requests: 1, which goes first, to this; 1 to 16, default 1.
+    pub priority_levels: u8,
+    /// Priority of requests that name none; 1 to `priority_levels`, default the middle, rounded down.
+    pub default_priority: u8,
+    /// Waiting this long raises a request by one priority; 1 ms to 1 h, default 1 s.
+    pub ageing: Duration,
+    /// Lengths, ascending, that padded dimensions are padded up to; at most 64, default none. Where there are any, some
+    /// input is [`Padding::Fill`].
+    pub buckets: Vec<u64>,
+}
+
+/// `[warmup]`: the forward passes before the first request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WarmupSection {
+    /// Timed passes of each batch size; 3 to 100, default 3.
+    pub passes: u32,
+    /// What becomes of a model that does not batch as model.toml says; default [`WarmupRows::Limit`].
+    pub rows: WarmupRows,
+    /// How far an output may differ, relative to its value, between a row alone and in company; 0 = bit for bit. Default:
+    /// what a change of the order of summation explains, by datatype.
+    pub tolerance_ratio: Option<f64>,
+    /// Size of free dimensions that have no buckets; 1 to 16,777,216, default found by trying.
+    pub free_size: Option<u32>,
+}
+
+/// What becomes of a model that gives wrong rows, or none, for batches of `max_batch_size`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WarmupRows {
+    /// `"limit"`: it serves with the largest batches that work, and a warning.
+    Limit,
+    /// `"require"`: it fails.
+    Require,
 }
 
 /// `[synthetic]`: forward time = (base + per_item x rows) / speed, varied by `noise_ratio`.

@@ -15,7 +15,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-pub(crate) use table::{Table, Unique, did_you_mean, version};
+pub(crate) use table::{Place, Table, Unique, did_you_mean, version};
 
 use crate::{Problem, Problems, outside::Outside};
 use lines::Lines;

@@ -46,6 +46,11 @@ pub(crate) fn positive(max: f64) -> impl Fn(&Item<'_>) -> Read<f64> {
     move |item| number(item, |n| n > 0.0 && n <= max, &format!("write a number above 0 and up to {max}"))
 }
 
+/// A number, with or without a fraction, of no more than `most` on either side of zero.
+pub(crate) fn within(most: f64) -> impl Fn(&Item<'_>) -> Read<f64> {
+    move |item| number(item, |n| n.abs() <= most, &format!("write a number from -{most:e} to {most:e}"))
+}
+
 /// A share from 0 to 1.
 pub(crate) fn ratio(item: &Item<'_>) -> Read<f64> {
     number(item, |n| (0.0..=1.0).contains(&n), "write a ratio from 0 to 1, such as 0.05 for 5 %")

@@ -81,8 +81,23 @@ pub struct WorkerLimits {
 pub struct CpuSection {
     /// Threads that one forward pass may use; default 1.
     pub intra_op_threads: usize,
+    /// Batches that run at the same time, of all models together, each on a thread of its own; 1 to 1,024, default the
+    /// cores granted divided by `intra_op_threads`, at least 1.
+    pub lanes: usize,
+    /// Which of the models with waiting requests a free lane serves; default [`TurnOrder::Arrival`].
+    pub turn_order: TurnOrder,
     /// Memory that models may use; default the cgroup's limit, else physical memory. `None` = find out at start.
     pub memory: Option<Bytes>,
+}
+
+/// Whose turn it is when requests of several models wait for a lane.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum TurnOrder {
+    /// `"arrival"`: the model whose oldest request came first.
+    #[default]
+    Arrival,
+    /// `"slo"`: as `Arrival`, but a model's requests count as if they had come later by a tenth of its `default_timeout`.
+    Slo,
 }
 
 impl WorkerConfig {

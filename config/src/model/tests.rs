@@ -26,6 +26,30 @@ fn every_problem_is_told_with_its_place_and_what_to_write() {
             "[batching]\nmax_queue_size = 63",
             "11:18 batching.max_queue_size ~ at least 64",
         ),
+        ("", "[batching]\npreferred_batch_size = 8", "11:24 batching.preferred_batch_size ~ such as [8, 32]"),
+        (
+            "",
+            "[batching]\npreferred_batch_size = [2]",
+            "11:25 batching.preferred_batch_size[0] ~ from 1 to 1",
+        ),
+        (
+            "max_batch_size = 8",
+            "[batching]\npreferred_batch_size = [4, 9]",
+            "11:28 batching.preferred_batch_size[1] ~ from 1 to 8",
+        ),
+        (
+            "max_batch_size = 8",
+            "[batching]\npreferred_batch_size = [4, 4]",
+            "11:24 batching.preferred_batch_size ~ such as [8, 32]",
+        ),
+        ("", "[batching]\ndefault_timeout = \"0s\"", "11:19 batching.default_timeout ~ from 1ms to 1day"),
+        ("", "[batching]\npriority_levels = 17", "11:19 batching.priority_levels ~ from 1 to 16"),
+        ("", "[batching]\ndefault_priority = 2", "11:20 batching.default_priority ~ from 1 to 1"),
+        ("", "[batching]\nageing = \"2h\"", "11:10 batching.ageing ~ from 1ms to 1h"),
+        ("", "[warmup]\npasses = 2", "11:10 warmup.passes ~ from 3 to 100"),
+        ("", "[warmup]\nrows = \"fail\"", "11:8 warmup.rows ~ known here: limit, require"),
+        ("", "[warmup]\ntolerance_ratio = -0.1", "11:19 warmup.tolerance_ratio ~ from 0 to 1"),
+        ("", "[warmup]\nfree_size = 0", "11:13 warmup.free_size ~ from 1 to"),
         ("", "[synthetic]\nbase = \"1ms\"", "10:1 synthetic ~ set backend = \"synthetic\""),
         (
             "backend = \"synthetic\"",
@@ -122,6 +146,146 @@ fn the_queue_holds_at_least_one_batch_by_default() {
         parse(&text).unwrap().batching.max_queue_size
     };
     assert_eq!((queue(0), queue(1024), queue(4096)), (1024, 1024, 4096));
+}
+
+/// A model of batches with these buckets; its first input is padded, and `keys` are those of its second tensor.
+fn padded(table: &str, keys: &str) -> String {
+    let tokens = "[[input]]\nname = \"tokens\"\ndatatype = \"INT64\"\nshape = [-1, -1]\npad_value = -1\n";
+    format!(
+        "max_batch_size = 4\n{tokens}[[{table}]]\nname = \"z\"\n{keys}\n{OUTPUT}[batching]\nbuckets = [8, 64]\n"
+    )
+}
+
+#[test]
+fn padding_and_what_it_needs_are_read() {
+    let config = parse(&padded("input", "datatype = \"BOOL\"\nshape = [-1, -1]\nmask = true")).unwrap();
+    assert_eq!(config.batching.buckets, [8, 64]);
+    assert_eq!(config.inputs[0].padding, Padding::Fill((-1_i64).to_le_bytes().into()));
+    assert_eq!((&config.inputs[1].padding, config.inputs[1].free_dim()), (&Padding::Mask, Some(1)));
+    let config = parse(&padded("output", "datatype = \"FP32\"\nshape = [-1, 3, -1]\nunpad = true")).unwrap();
+    assert_eq!((&config.outputs[0].padding, config.outputs[0].free_dim()), (&Padding::Cut, Some(2)));
+    assert_eq!((&config.outputs[1].padding, config.outputs[1].free_dim()), (&Padding::None, None));
+}
+
+#[test]
+fn padding_that_cannot_be_is_told() {
+    for (table, keys, expected) in [
+        (
+            "input",
+            "datatype = \"INT64\"\nshape = [-1, -1]\npad_value = 0\nmask = true",
+            "12:8 input[1].mask ~ remove one of the two",
+        ),
+        (
+            "input",
+            "datatype = \"INT64\"\nshape = [-1, -1, -1]\npad_value = 0",
+            "11:13 input[1].pad_value ~ [-1, -1, 768]",
+        ),
+        (
+            "input",
+            "datatype = \"INT64\"\nshape = [-1, 8]\npad_value = 0",
+            "11:13 input[1].pad_value ~ [-1, -1, 768]",
+        ),
+        (
+            "input",
+            "datatype = \"INT64\"\nshape = [-1, -1, 2]\nmask = true",
+            "11:8 input[1].mask ~ write shape = [-1, -1]",
+        ),
+        (
+            "output",
+            "datatype = \"FP32\"\nshape = [-1, 2]\nunpad = true",
+            "11:9 output[0].unpad ~ [-1, -1, 768]",
+        ),
+        (
+            "output",
+            "datatype = \"FP32\"\nshape = [-1, -1]\nmask = true",
+            "11:1 output[0].mask ~ known here: name",
+        ),
+    ] {
+        let text = padded(table, keys);
+        assert_problems(parse(&text), &text, &[expected]);
+    }
+}
+
+#[test]
+fn padding_needs_batches_buckets_and_an_input_that_is_padded() {
+    let text = padded("input", "datatype = \"BOOL\"\nshape = [-1, -1]\nmask = true");
+    let unbatched = text.replace("max_batch_size = 4", "");
+    assert_problems(
+        parse(&unbatched),
+        &unbatched,
+        &[
+            "6:13 input[0].pad_value ~ set max_batch_size",
+            "11:8 input[1].mask ~ set max_batch_size",
+            "17:11 batching.buckets ~ set max_batch_size",
+        ],
+    );
+    let unbucketed = text.replace("buckets = [8, 64]", "buckets = []");
+    assert_problems(
+        parse(&unbucketed),
+        &unbucketed,
+        &[
+            "6:13 input[0].pad_value ~ add buckets = [32, 128, 512]",
+            "11:8 input[1].mask ~ add buckets = [32, 128, 512]",
+        ],
+    );
+    let unfilled = text.replace("pad_value = -1", "");
+    assert_problems(parse(&unfilled), &unfilled, &["17:11 batching.buckets ~ give an [[input]] a pad_value"]);
+    let descending = text.replace("[8, 64]", "[64, 8]");
+    assert_problems(parse(&descending), &descending, &["17:11 batching.buckets ~ such as [32, 128, 512]"]);
+    let many = text.replace("[8, 64]", &format!("{:?}", (1..=65).collect::<Vec<_>>()));
+    assert_problems(parse(&many), &many, &["17:11 batching.buckets ~ at most 64"]);
+}
+
+#[test]
+fn a_pad_value_is_one_element_of_its_datatype() {
+    for (datatype, value, raw) in [
+        ("BOOL", "1", Some(&[1][..])),
+        ("BOOL", "2", None),
+        ("UINT8", "255", Some(&[255])),
+        ("UINT8", "-1", None),
+        ("INT8", "-128", Some(&[0x80])),
+        ("INT8", "128", None),
+        ("UINT16", "65535", Some(&[255, 255])),
+        ("INT16", "-2", Some(&[0xfe, 255])),
+        ("UINT32", "4294967296", None),
+        ("INT32", "-100", Some(&[0x9c, 255, 255, 255])),
+        ("INT64", "1.0", None),
+        ("UINT64", "-1", None),
+        ("FP16", "1", Some(&[0, 0x3c])),
+        ("FP16", "65520", None),
+        ("BF16", "-1.0", Some(&[0x80, 0xbf])),
+        ("FP32", "1e39", None),
+        ("FP32", "-0.5", Some(&[0, 0, 0, 0xbf])),
+        ("FP64", "1", Some(&[0, 0, 0, 0, 0, 0, 0xf0, 0x3f])),
+        ("FP64", "nan", None),
+        ("FP64", "inf", None),
+    ] {
+        let text =
+            padded("input", &format!("datatype = \"{datatype}\"\nshape = [-1, -1]\npad_value = {value}"));
+        match (parse(&text), raw) {
+            (Ok(config), Some(raw)) => {
+                assert_eq!(config.inputs[1].padding, Padding::Fill(raw.into()), "{text}")
+            }
+            (result, None) => {
+                let problems = result.expect_err(&text).list;
+                let keys: Vec<_> = problems.iter().map(|problem| problem.key.as_str()).collect();
+                assert_eq!(keys, ["input[1].pad_value"], "{text}");
+            }
+            (Err(problems), Some(_)) => panic!("{problems} in {text}"),
+        }
+    }
+    let text = padded("input", "datatype = \"BYTES\"\nshape = [-1, -1]\npad_value = 0");
+    let text = format!("backend = \"synthetic\"\n{text}");
+    assert_problems(parse(&text), &text, &["12:13 input[1].pad_value ~ remove this key"]);
+}
+
+#[test]
+fn requests_without_a_priority_have_the_middle_one() {
+    let priority = |levels: u8| {
+        let text = format!("{INPUT}{OUTPUT}[batching]\npriority_levels = {levels}");
+        parse(&text).unwrap().batching.default_priority
+    };
+    assert_eq!([1, 2, 3, 4, 16].map(priority), [1, 1, 2, 2, 8]);
 }
 
 #[test]

@@ -125,8 +125,13 @@ impl<'a> Table<'a> {
 
     /// Records a problem at a key's value, or at the table where the key is absent.
     pub(crate) fn wrong(&self, key: &'static str, message: String, help: String) -> Reported {
+        self.place(key).wrong(message, help)
+    }
+
+    /// Where [`Self::wrong`] records a problem of this key, for one that only what is read later can show.
+    pub(crate) fn place(&self, key: &'static str) -> Place<'a> {
         let at = self.value_offset(key).unwrap_or(self.at);
-        self.report.add(Found { at, absent: false, key: join(&self.path, key), message, help })
+        Place { at, key: join(&self.path, key), report: self.report }
     }
 
     /// Records a problem of the table as a whole.
@@ -191,6 +196,20 @@ impl<'a> Table<'a> {
                 help: did_you_mean(key.get_ref(), &self.asked),
             });
         }
+    }
+}
+
+/// A key of a table that may have been left already.
+pub(crate) struct Place<'a> {
+    at: usize,
+    key: String,
+    report: &'a Report<'a>,
+}
+
+impl Place<'_> {
+    /// Records a problem here.
+    pub(crate) fn wrong(self, message: String, help: String) -> Reported {
+        self.report.add(Found { at: self.at, absent: false, key: self.key, message, help })
     }
 }
 

@@ -167,6 +167,6 @@ fn assert_ranges<T>(file: &str, text: &str, parse: fn(&str) -> Result<T, Problem
 #[test]
 fn the_tables_tell_the_ranges_that_the_code_keeps() {
     assert_eq!(assert_ranges("gateway.toml", &uncommented(GATEWAY), gateway), 22);
-    assert_eq!(assert_ranges("worker.toml", &uncommented(WORKER), worker), 11);
-    assert_eq!(assert_ranges("model.toml", &uncommented_model(), model), 10);
+    assert_eq!(assert_ranges("worker.toml", &uncommented(WORKER), worker), 12);
+    assert_eq!(assert_ranges("model.toml", &uncommented_model(), model), 16);
 }

@@ -7,10 +7,10 @@ use std::{net::SocketAddr, time::Duration};
 use ipnet::IpNet;
 use weir_protocol::{Bytes, WorkerId};
 
-use super::{CpuSection, TrustSection, WorkerConfig, WorkerLimits, WorkerSection};
+use super::{CpuSection, TrustSection, TurnOrder, WorkerConfig, WorkerLimits, WorkerSection};
 use crate::{
     reader::{Read, Table, version},
-    value::{duration, flag, integer, list, name, network, path, secret, size, socket_address},
+    value::{choice, duration, flag, integer, list, name, network, path, secret, size, socket_address},
 };
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -76,8 +76,13 @@ fn limits(table: &mut Table<'_>) -> Read<WorkerLimits> {
 }
 
 fn cpu(table: &mut Table<'_>) -> Read<CpuSection> {
+    let intra_op_threads = table.or("intra_op_threads", 1, integer(1..=1024));
+    let lanes = (table.cores() / intra_op_threads).max(1);
+    let orders = [("arrival", TurnOrder::Arrival), ("slo", TurnOrder::Slo)];
     Ok(CpuSection {
-        intra_op_threads: table.or("intra_op_threads", 1, integer(1..=1024)),
+        intra_op_threads,
+        lanes: table.or("lanes", lanes, integer(1..=1024)),
+        turn_order: table.or("turn_order", TurnOrder::Arrival, choice(&orders)),
         memory: table.optional("memory", size(Bytes::mib(1)..=Bytes(1 << 50))),
     })
 }

@@ -31,6 +31,8 @@ fn every_problem_is_told_with_its_place_and_what_to_write() {
         ("[limits]\nstream_window = 0", "6:17 limits.stream_window ~ from 1 to 65536"),
         ("[cpu]\nmemory = \"8\"", "6:10 cpu.memory ~ such as \"16 MiB\""),
         ("[cpu]\nintra_op_threads = 0", "6:20 cpu.intra_op_threads ~ from 1 to 1024"),
+        ("[cpu]\nlanes = 0", "6:9 cpu.lanes ~ from 1 to 1024"),
+        ("[cpu]\nturn_order = \"fifo\"", "6:14 cpu.turn_order ~ known here: arrival, slo"),
         ("[gpu]", "5:2 gpu ~ known here: version, worker, gateway, limits, cpu"),
     ] {
         assert_problems(parse(rest), rest, &[expected]);
@@ -85,5 +87,17 @@ fn without_keys_a_worker_has_the_defaults_that_its_types_state() {
     assert_eq!(config.worker.listen, "127.0.0.1:9001".parse().unwrap());
     assert_eq!(config.worker.threads, 2, "8 cores, 1 thread for 4");
     assert_eq!(config.gateway.trusted, ["127.0.0.0/8".parse::<IpNet>().unwrap(), "::1/128".parse().unwrap()]);
-    assert_eq!(config.cpu, CpuSection { intra_op_threads: 1, memory: None });
+    assert_eq!(
+        config.cpu,
+        CpuSection { intra_op_threads: 1, lanes: 8, turn_order: TurnOrder::Arrival, memory: None }
+    );
+}
+
+#[test]
+fn lanes_share_the_cores_that_passes_leave() {
+    let lanes = |keys: &str| parse(&format!("[cpu]\n{keys}")).unwrap().cpu.lanes;
+    assert_eq!(lanes("intra_op_threads = 3"), 2, "8 cores");
+    assert_eq!(lanes("intra_op_threads = 16"), 1);
+    assert_eq!(lanes("intra_op_threads = 16\nlanes = 4"), 4);
+    assert_eq!(parse("[cpu]\nturn_order = \"slo\"").unwrap().cpu.turn_order, TurnOrder::Slo);
 }

@@ -1,6 +1,7 @@
 //! A property over every request: what passes is in the model's order and fits it. The messages are tested end to end
 //! in `tests::bad_input`.
 
+use weir_config::model::Padding;
 use weir_protocol::{
     Datatype, Version,
     infer::{Parameter, Parameters},
@@ -14,6 +15,7 @@ fn spec() -> ModelSpec {
         datatype: Datatype::Uint8,
         shape: shape.to_vec(),
         labels: None,
+        padding: Padding::None,
     };
     ModelSpec {
         name: "m".parse().unwrap(),
