@@ -4,6 +4,7 @@
 //! queues or HTTP. `model::loader` makes one per model version; lane threads call it.
 
 mod batch;
+mod rows;
 pub mod synthetic;
 #[cfg(feature = "torch")]
 pub mod torch;
@@ -13,7 +14,10 @@ use std::{any::Any, path::Path, sync::Arc};
 use weir_config::{ModelConfig, model::BackendConfig};
 use weir_protocol::Datatype;
 
-pub use self::batch::{BatchPadding, Element, InputBatch, OutputBatch};
+pub use self::{
+    batch::{BatchPadding, Element, InputBatch, OutputBatch},
+    rows::{Rows, trim},
+};
 use crate::device::Cpu;
 
 /// A forward pass or a load that failed.
@@ -44,17 +48,28 @@ impl LaneScope {
     }
 }
 
-/// Runs batches of one model version. Shared by all its lanes.
+/// Runs batches of one model version. Shared by all lanes.
 pub trait Backend: Send + Sync {
-    /// Prepares the calling thread for forward passes; the thread keeps the scope for as long as it makes them.
-    fn enter_lane(&self) -> LaneScope;
-
-    /// Runs one batch and returns the outputs in the order of model.toml, as the model gave them: shapes and types
-    /// are checked by the caller. May panic only through a defect; lanes survive that.
+    /// Runs one batch, on a thread that was prepared ([`enter_lane`]), and returns the outputs in the order of
+    /// model.toml, as the model gave them: shapes and types are checked by the caller. May panic only through a defect;
+    /// lanes survive that.
     ///
     /// # Errors
     /// What the model or libtorch said.
     fn forward(&self, inputs: &[InputBatch<'_>]) -> Result<Vec<OutputBatch>, BackendError>;
+}
+
+/// Prepares the calling thread for forward passes of every backend in this build; the thread keeps the scope for as long
+/// as it makes them.
+#[must_use]
+pub fn enter_lane(intra_op_threads: usize) -> LaneScope {
+    #[cfg(feature = "torch")]
+    return torch::enter_lane(intra_op_threads);
+    #[cfg(not(feature = "torch"))]
+    {
+        let _ = intra_op_threads;
+        LaneScope::new(())
+    }
 }
 
 /// Whether the backend takes BYTES as texts: UTF-8 without NUL.
@@ -101,7 +116,7 @@ pub fn load(config: &ModelConfig, file: &Path, host: &Host) -> Result<Arc<dyn Ba
     match &config.backend {
         BackendConfig::Synthetic(section) => Ok(synthetic::load(section, &config.outputs, host)),
         #[cfg(feature = "torch")]
-        BackendConfig::Torch => torch::load(config, file, host.intra_op_threads),
+        BackendConfig::Torch => torch::load(config, file),
         #[cfg(not(feature = "torch"))]
         BackendConfig::Torch => {
             let _ = file;

@@ -12,7 +12,7 @@ mod timings;
 use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::oneshot, task::spawn_blocking};
-use weir_batching::old::Ticket;
+use weir_batching::Ticket;
 use weir_protocol::{
     InferRequest, InferResponse, OipError, Reason, Refusal, Tensor,
     infer::{OutputTensor, Parameters},
@@ -22,10 +22,8 @@ use self::bind::Bound;
 pub use self::{rejection::Rejection, timings::Timings};
 use crate::{
     clock::Clock,
-    model::{
-        ModelSpec,
-        lanes::{Done, Job, JobError, Lanes},
-    },
+    lanes::{Done, JobError, Queue},
+    model::ModelSpec,
 };
 
 /// Text above this is read and written on a thread of its own: 1 MiB takes milliseconds, during which the front
@@ -54,17 +52,17 @@ pub struct Answered {
     pub timings: Timings,
 }
 
-/// Runs one inference on a version's lanes. `decode` reads the request, on another thread when there is much text.
+/// Runs one inference through a version's queue. `decode` reads the request, on another thread when there is much text.
 ///
 /// # Errors
 /// Everything that is wrong with the request, refusals, and failures of the model.
 pub async fn run(
-    lanes: &Lanes,
+    queue: &Queue,
     call: Call,
     decode: impl FnOnce(&ModelSpec) -> Result<InferRequest, OipError> + Send + 'static,
 ) -> Result<Answered, Rejection> {
     let Call { deadline, received, clock, text_bytes } = call;
-    let spec = lanes.spec();
+    let spec = queue.spec();
     let bound = {
         let spec = Arc::clone(spec);
         offload(text_bytes, move || bind::bind(&spec, decode(&spec)?)).await??
@@ -73,17 +71,18 @@ pub async fn run(
     let deadline = deadline.into_iter().chain(own).min();
     let Bound { answer, rows, shape, inputs, shapes, .. } = bound;
     let (reply, result) = oneshot::channel();
-    let arrived = clock.now();
-    let job = Job { inputs, shapes, arrived, reply };
-    lanes.admit(Ticket { rows, shape, deadline, payload: job }).map_err(|r| Rejection::refused(r.refusal))?;
+    let job = queue.job(inputs, shapes, reply);
+    let arrived = job.arrived;
+    let ticket = Ticket { rows, units: rows, shape, class: 0, deadline, payload: job };
+    queue.admit(vec![ticket]).map_err(|r| Rejection::refused(r.refusal))?;
     let done = until(deadline, clock, result).await?;
-    let (queue, compute_infer) = (done.waited, done.forward);
+    let (waited, compute_infer) = (done.waited, done.forward);
     let response = respond(spec, answer, done);
     let total = clock.now().saturating_sub(received);
     let compute_input = arrived.saturating_sub(received);
     let compute_output =
-        total.saturating_sub(compute_input).saturating_sub(queue).saturating_sub(compute_infer);
-    let timings = Timings { rows, compute_input, queue, compute_infer, compute_output, total };
+        total.saturating_sub(compute_input).saturating_sub(waited).saturating_sub(compute_infer);
+    let timings = Timings { rows, compute_input, queue: waited, compute_infer, compute_output, total };
     Ok(Answered { response, timings })
 }
 
@@ -140,10 +139,10 @@ async fn until(
             tokio::time::timeout(left, result).await.map_err(|_| Rejection::late())?
         }
     };
-    // Lanes drop a reply channel without an answer only when they end before their queue is empty: never.
+    // Lanes drop a reply channel without an answer only when they panic outside a forward pass: never.
     let gone = |_| OipError::new(Reason::Internal, "the model went away before it answered");
     reply.map_err(gone)?.map_err(|error| match error {
-        JobError::Expired => Rejection::refused(Refusal::Deadline),
+        JobError::Expired | JobError::Hopeless => Rejection::refused(Refusal::Deadline),
         JobError::Failed(why) => {
             OipError::new(Reason::ModelFailed, format!("the model failed: {why}")).into()
         }

@@ -1,10 +1,10 @@
-//! Models of this worker: what is in the repository, how a version comes to serve, and the threads that run it.
+//! Models of this worker: what is in the repository and how a version comes to serve.
 //!
-//! `repository` reads the disk, `loader` and `warmup` turn a folder into a backend, `lanes` queues and runs
-//! requests, `lifecycle` is the state machine of one version, `store` holds them all. HTTP is not known here.
+//! `repository` reads the disk, `loader` and `warmup` turn a folder into a backend, `lifecycle` is the state machine of
+//! one version, `store` holds them all and gives each that serves a queue on the device's lanes. HTTP is not known here.
 
 pub mod contract;
-pub mod lanes;
+pub mod length;
 pub mod lifecycle;
 pub mod loader;
 pub mod replica;
@@ -26,9 +26,12 @@ pub struct ModelSpec {
     pub version: Version,
     /// Whether the first dimension of every input and output is the batch.
     pub batched: bool,
-    /// Most rows of a batch, and so of a request; at least 1. Lower than in model.toml when warm-up found that the
-    /// model does not batch.
+    /// Most rows of a batch; at least 1. Lower than in model.toml when warm-up found that the model does not batch.
     pub max_rows: u32,
+    /// Most rows of a request, which is run in several batches when it has more than one may; at least 1.
+    pub max_request_rows: u32,
+    /// Lengths, ascending, that padded dimensions are padded up to; empty when none is padded.
+    pub buckets: Vec<u64>,
     /// Whether elements of BYTES inputs must be texts: UTF-8 without NUL.
     pub takes_texts: bool,
     /// Inputs in the model's order.
@@ -46,6 +49,8 @@ impl ModelSpec {
             version,
             batched: config.max_batch_size > 0,
             max_rows: config.max_batch_size.max(1),
+            max_request_rows: if config.max_batch_size > 0 { config.batching.max_queue_size } else { 1 },
+            buckets: config.batching.buckets.clone(),
             takes_texts: backend::takes_texts(&config.backend),
             inputs: config.inputs.clone(),
             outputs: config.outputs.clone(),

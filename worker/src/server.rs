@@ -5,6 +5,7 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::net::TcpListener;
+use weir_batching::{DeviceSettings, TurnOrder};
 use weir_config::WorkerConfig;
 use weir_protocol::{OipError, Reason, codec::CodecLimits};
 
@@ -13,6 +14,7 @@ use crate::{
     clock::Clock,
     device::Cpu,
     http::{self, BodyBudget},
+    lanes::Lanes,
     model::{repository, store::Store},
     report::Reporter,
     shutdown::{CLOSE_LIMIT, MIN_NOTICE, Phase, Shutdown},
@@ -100,9 +102,10 @@ impl Server {
             tensor_bytes: limits.body_bytes.as_usize(),
             ..CodecLimits::default()
         };
+        let lanes = start_lanes(&config, clock).map_err(named("cannot start the lanes".to_owned()))?;
         let worker = Worker {
             codec_limits,
-            store: Store::new(found, clock, &telemetry),
+            store: Store::new(found, lanes, &telemetry),
             reporter: Reporter::new(config.worker.name.clone(), epoch, Arc::clone(&cpu)),
             host: Host { cpu, intra_op_threads: config.cpu.intra_op_threads },
             telemetry,
@@ -149,6 +152,15 @@ impl Server {
         drain(&worker, &connections).await;
         tasks.wait(CLOSE_LIMIT).await;
     }
+}
+
+fn start_lanes(config: &WorkerConfig, clock: Clock) -> io::Result<Lanes> {
+    let turn_order = match config.cpu.turn_order {
+        weir_config::worker::TurnOrder::Arrival => TurnOrder::Arrival,
+        weir_config::worker::TurnOrder::Slo => TurnOrder::Slo,
+    };
+    let lanes = u32::try_from(config.cpu.lanes).unwrap_or(u32::MAX);
+    Lanes::start(DeviceSettings { lanes, turn_order }, config.cpu.intra_op_threads, clock)
 }
 
 async fn upkeep(worker: Arc<Worker>) {

@@ -10,7 +10,7 @@ use parking_lot::{Condvar, Mutex};
 use rand::RngExt;
 use weir_config::model::{SyntheticSection, TensorSpec};
 
-use super::{Backend, BackendError, Host, InputBatch, LaneScope, OutputBatch, element_count};
+use super::{Backend, BackendError, Host, InputBatch, OutputBatch, element_count};
 use crate::device::Held;
 
 /// A stand-in for a model.
@@ -34,10 +34,6 @@ pub fn load(section: &SyntheticSection, outputs: &[TensorSpec], host: &Host) -> 
 }
 
 impl Backend for Synthetic {
-    fn enter_lane(&self) -> LaneScope {
-        LaneScope::new(())
-    }
-
     fn forward(&self, inputs: &[InputBatch<'_>]) -> Result<Vec<OutputBatch>, BackendError> {
         let first = inputs.first().ok_or_else(|| BackendError::new("a batch without inputs"))?;
         let rows = first.shape.first().copied().unwrap_or(1).max(1);

@@ -23,18 +23,13 @@ const SUMMARY_CHARS: usize = 200;
 struct Torch {
     script: Script,
     outputs: Vec<TensorSpec>,
-    intra_op_threads: i32,
 }
 
 /// Loads `file` onto the CPU and puts it into evaluation mode.
 ///
 /// # Errors
 /// The file is not TorchScript that this libtorch can read, or model.toml names a datatype that libtorch lacks.
-pub fn load(
-    config: &ModelConfig,
-    file: &Path,
-    intra_op_threads: usize,
-) -> Result<Arc<dyn Backend>, BackendError> {
+pub fn load(config: &ModelConfig, file: &Path) -> Result<Arc<dyn Backend>, BackendError> {
     for tensor in config.inputs.iter().chain(&config.outputs) {
         if tensor.datatype != Datatype::Bytes && kind_of(tensor.datatype).is_none() {
             let message = format!("'{}' has datatype {}, which libtorch lacks", tensor.name, tensor.datatype);
@@ -42,17 +37,16 @@ pub fn load(
         }
     }
     let script = Script::load(file).map_err(|e| failed(&e))?;
-    let intra_op_threads = i32::try_from(intra_op_threads).unwrap_or(1);
-    Ok(Arc::new(Torch { script, outputs: config.outputs.clone(), intra_op_threads }))
+    Ok(Arc::new(Torch { script, outputs: config.outputs.clone() }))
+}
+
+/// Prepares the calling thread, see [`super::enter_lane`]. Both settings are thread-local in libtorch.
+pub(super) fn enter_lane(intra_op_threads: usize) -> LaneScope {
+    tch::set_num_threads(i32::try_from(intra_op_threads).unwrap_or(1));
+    LaneScope::new(tch::no_grad_guard())
 }
 
 impl Backend for Torch {
-    fn enter_lane(&self) -> LaneScope {
-        // Both are thread-local in libtorch.
-        tch::set_num_threads(self.intra_op_threads);
-        LaneScope::new(tch::no_grad_guard())
-    }
-
     fn forward(&self, inputs: &[InputBatch<'_>]) -> Result<Vec<OutputBatch>, BackendError> {
         let arguments = inputs.iter().map(argument).collect::<Result<Vec<_>, _>>()?;
         let result = self.script.forward(&arguments).map_err(|e| failed(&e))?;

@@ -96,7 +96,7 @@ fn describe(store: &Store, target: &Target) -> Result<Described, Unresolved> {
     let asked = target.version.as_ref().map(|version| model.replica(version)).transpose()?;
     let version = asked.map(|replica| replica.version);
     let replica = asked.or_else(|| model.default_replica());
-    let loaded = replica.filter(|replica| replica.state().lanes().is_some());
+    let loaded = replica.filter(|replica| replica.state().queue().is_some());
     let toml = loaded.and_then(|replica| replica.config());
     let toml = toml.map_or_else(|| model.config.clone(), Ok).map_err(|_| model.not_ready(version))?;
     let found = loaded.map(|replica| max_rows(replica));

@@ -113,7 +113,7 @@ async fn infer(
     write: impl FnOnce(ModelInferResponse) -> Result<Bytes, OipError> + Send + 'static,
 ) -> Result<(Bytes, Timings), Rejection> {
     let most = worker.codec_limits.tensor_bytes;
-    let answered = infer::run(&admitted.lanes, call, move |_| tensors::request(request, most)).await?;
+    let answered = infer::run(&admitted.queue, call, move |_| tensors::request(request, most)).await?;
     let bytes: usize = answered.response.outputs.iter().map(|output| output.tensor.data.len()).sum();
     let text_bytes = if compressed { bytes } else { 0 };
     answered.write(worker.clock, text_bytes, |response| write(tensors::response(response))).await

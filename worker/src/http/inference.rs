@@ -106,7 +106,7 @@ async fn read_and_run(
     // Held to the end of this function, for tensors made from JSON, and for as long as anybody has a piece of the body.
     let share = Arc::new(share);
     let body = budget::hold(body, &share);
-    let (json_len, codec_limits, spec) = (head.json_len, worker.codec_limits, admitted.lanes.spec());
+    let (json_len, codec_limits, spec) = (head.json_len, worker.codec_limits, admitted.queue.spec());
     let call = Call {
         deadline: head.deadline,
         received,
@@ -114,7 +114,7 @@ async fn read_and_run(
         text_bytes: text_bytes(spec, body.len(), json_len),
     };
     let decode = move |spec: &ModelSpec| decode(spec, &body, json_len, &codec_limits);
-    let answered = infer::run(&admitted.lanes, call, decode).await?;
+    let answered = infer::run(&admitted.queue, call, decode).await?;
     let wished = head.wished;
     let text_bytes = answered.text_bytes() + wished.map_or(0, |_| COMPRESSION_WEIGHT * answered.bytes());
     answered.write(worker.clock, text_bytes, move |response| encode(&response, wished)).await

@@ -9,10 +9,8 @@ use weir_protocol::{Refusal, rest::Target};
 
 use super::{Rejection, Timings};
 use crate::{
-    model::{
-        lanes::Lanes,
-        replica::{InFlight, Replica},
-    },
+    lanes::Queue,
+    model::replica::{InFlight, Replica},
     server::Worker,
     shutdown::{Phase, RequestGuard},
 };
@@ -21,8 +19,8 @@ use crate::{
 pub struct Admitted {
     /// The version that it runs on.
     pub replica: Arc<Replica>,
-    /// Its lanes.
-    pub lanes: Arc<Lanes>,
+    /// Its queue.
+    pub queue: Arc<Queue>,
     /// When it was accepted, on the worker's clock.
     began: Duration,
     _in_flight: InFlight,
@@ -45,13 +43,13 @@ fn try_admit(worker: &Worker, target: &Target, from_gateway: bool) -> Result<Adm
     }
     let guard = guard.ok_or_else(|| Rejection::refused(Refusal::QueueFull))?;
     let resolved = worker.store.resolve(&target.model, target.version.as_ref());
-    let (replica, lanes) = resolved.map_err(|unresolved| Rejection::unresolved(&unresolved, from_gateway))?;
-    if lanes.is_full() {
+    let (replica, queue) = resolved.map_err(|unresolved| Rejection::unresolved(&unresolved, from_gateway))?;
+    if queue.is_full() {
         return Err(Rejection::refused(Refusal::QueueFull));
     }
     let in_flight = replica.begin().ok_or_else(|| Rejection::refused(Refusal::NotReady))?;
     let began = worker.clock.now();
-    Ok(Admitted { replica, lanes, began, _in_flight: in_flight, _guard: guard })
+    Ok(Admitted { replica, queue, began, _in_flight: in_flight, _guard: guard })
 }
 
 impl Admitted {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use weir_protocol::Lifecycle;
 
-use crate::model::lanes::Lanes;
+use crate::lanes::Queue;
 
 /// Where a version is in its life, with what only that state has.
 #[derive(Debug, Clone, Default)]
@@ -22,10 +22,10 @@ pub enum State {
     Loading,
     /// Running its first forward passes.
     Warming,
-    /// Answering requests on these lanes.
-    Serving(Arc<Lanes>),
+    /// Answering requests through this queue.
+    Serving(Arc<Queue>),
     /// Finishing what it accepted.
-    Draining(Arc<Lanes>),
+    Draining(Arc<Queue>),
     /// Could not be loaded, for this reason.
     Failed(Arc<str>),
 }
@@ -37,8 +37,8 @@ pub enum Event {
     Load,
     /// The model is in memory; its first forward passes begin.
     WarmUp,
-    /// It is ready, on these lanes.
-    Serve(Arc<Lanes>),
+    /// It is ready; requests come through this queue.
+    Serve(Arc<Queue>),
     /// It cannot be loaded.
     Fail(String),
     /// Nothing new is to be accepted.
@@ -66,11 +66,11 @@ impl State {
         match (self, event) {
             (Self::Absent | Self::Unloaded | Self::Failed(_), Event::Load) => Ok(Self::Loading),
             (Self::Loading, Event::WarmUp) => Ok(Self::Warming),
-            (Self::Warming, Event::Serve(lanes)) => Ok(Self::Serving(lanes)),
+            (Self::Warming, Event::Serve(queue)) => Ok(Self::Serving(queue)),
             (Self::Absent | Self::Loading | Self::Warming, Event::Fail(reason)) => {
                 Ok(Self::Failed(reason.into()))
             }
-            (Self::Serving(lanes), Event::Drain) => Ok(Self::Draining(Arc::clone(lanes))),
+            (Self::Serving(queue), Event::Drain) => Ok(Self::Draining(Arc::clone(queue))),
             (Self::Absent | Self::Failed(_) | Self::Draining(_), Event::Unload) => Ok(Self::Unloaded),
             (_, event) => Err(IllegalEvent { state: self.lifecycle(), event: event.name() }),
         }
@@ -89,11 +89,11 @@ impl State {
         }
     }
 
-    /// The lanes, while there are any.
+    /// The queue, while there is one.
     #[must_use]
-    pub fn lanes(&self) -> Option<&Arc<Lanes>> {
+    pub fn queue(&self) -> Option<&Arc<Queue>> {
         match self {
-            Self::Serving(lanes) | Self::Draining(lanes) => Some(lanes),
+            Self::Serving(queue) | Self::Draining(queue) => Some(queue),
             Self::Absent | Self::Unloaded | Self::Loading | Self::Warming | Self::Failed(_) => None,
         }
     }
@@ -121,17 +121,17 @@ impl Event {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::lanes::tests::idle as test_lanes;
+    use crate::lanes::tests::idle;
 
     /// One state of each kind.
     fn states() -> [State; 7] {
-        let lanes = Arc::new(test_lanes());
+        let queue = Arc::new(idle());
         [
             State::Absent,
             State::Loading,
             State::Warming,
-            State::Serving(Arc::clone(&lanes)),
-            State::Draining(lanes),
+            State::Serving(Arc::clone(&queue)),
+            State::Draining(queue),
             State::Failed("why".into()),
             State::Unloaded,
         ]
@@ -144,12 +144,12 @@ mod tests {
 
     #[test]
     fn every_event_is_legal_from_its_sources_and_an_error_elsewhere() {
-        let lanes = Arc::new(test_lanes());
+        let queue = Arc::new(idle());
         let table = || {
             [
                 (Event::Load, &["absent", "failed", "unloaded"][..], "loading"),
                 (Event::WarmUp, &["loading"], "warming"),
-                (Event::Serve(Arc::clone(&lanes)), &["warming"], "serving"),
+                (Event::Serve(Arc::clone(&queue)), &["warming"], "serving"),
                 (Event::Fail("x".to_owned()), &["absent", "loading", "warming"], "failed"),
                 (Event::Drain, &["serving"], "draining"),
                 (Event::Unload, &["absent", "failed", "draining"], "unloaded"),
@@ -166,9 +166,9 @@ mod tests {
     }
 
     #[test]
-    fn only_states_with_lanes_have_lanes_and_only_ends_of_loading_are_settled() {
-        let with_lanes: Vec<_> = states().iter().map(|state| state.lanes().is_some()).collect();
-        assert_eq!(with_lanes, [false, false, false, true, true, false, false]);
+    fn only_states_with_a_queue_have_one_and_only_ends_of_loading_are_settled() {
+        let with_queue: Vec<_> = states().iter().map(|state| state.queue().is_some()).collect();
+        assert_eq!(with_queue, [false, false, false, true, true, false, false]);
         let settled: Vec<_> = states().iter().map(State::is_settled).collect();
         assert_eq!(settled, [false, false, false, true, true, true, true]);
     }

@@ -1,11 +1,11 @@
-//! From a version's folder to running lanes: load, warm up, start the threads.
+//! From a version's folder to a model that can serve: load, warm up.
 //!
 //! Blocks for as long as loading takes, so it runs on the loader thread (`store`) or in `weir-worker check`. Every
 //! way to fail is a sentence for the operator.
 
 use std::sync::Arc;
 
-use weir_batching::old::Limits;
+use weir_batching::QueueSettings;
 use weir_config::{ModelConfig, model::BackendConfig};
 
 use super::{
@@ -28,13 +28,20 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Batching limits of this version.
+    /// What its queue is opened with.
     #[must_use]
-    pub fn limits(&self) -> Limits {
-        Limits {
-            max_batch_rows: if self.spec.batched { self.spec.max_rows } else { 0 },
-            max_delay: self.config.batching.max_queue_delay,
-            max_queued_rows: self.config.batching.max_queue_size,
+    pub fn queue_settings(&self) -> QueueSettings {
+        let batching = &self.config.batching;
+        QueueSettings {
+            max_batch_rows: self.spec.max_rows,
+            max_queue_delay: batching.max_queue_delay,
+            preferred_batch_rows: batching.preferred_batch_size.clone(),
+            max_queued_rows: batching.max_queue_size,
+            default_timeout: batching.default_timeout,
+            ageing: batching.ageing,
+            lanes: u32::try_from(self.config.lanes).unwrap_or(u32::MAX),
+            costs: Vec::new(),
+            useful_rows: Vec::new(),
         }
     }
 }
@@ -60,7 +67,10 @@ pub fn load(
     warming();
     let mut spec = ModelSpec::new(model.name.clone(), version.version, &config);
     let found = match config.backend {
-        BackendConfig::Torch => warmup::run(&spec, backend.as_ref()),
+        BackendConfig::Torch => {
+            let _scope = backend::enter_lane(host.intra_op_threads);
+            warmup::run(&spec, backend.as_ref())
+        }
         // There is nothing to find out, and its failures are made on purpose.
         BackendConfig::Synthetic(_) => WarmUp::Good,
     };

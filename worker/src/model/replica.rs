@@ -96,7 +96,7 @@ impl Replica {
     /// Memory that the loaded model takes, by the size of its file; zero when it is not loaded.
     #[must_use]
     pub fn memory(&self) -> Bytes {
-        if self.state.load().lanes().is_none() {
+        if self.state.load().queue().is_none() {
             return Bytes(0);
         }
         match self.config().as_deref().map(|config| &config.backend) {
@@ -126,7 +126,7 @@ impl Replica {
         self.in_flight.fetch_add(1, Ordering::SeqCst);
         let guard = InFlight(Arc::clone(self));
         // Counted before the state is looked at, as `wait_idle` looks after the state was changed: so one of the two
-        // sees the other, and lanes are not closed under a request that was let in.
+        // sees the other, and the queue is not closed under a request that was let in.
         fence(Ordering::SeqCst);
         if !matches!(**self.state.load(), State::Serving(_)) {
             return None;
@@ -158,9 +158,9 @@ impl Replica {
             device: 0,
             size: Bytes(self.size.load(Ordering::Relaxed)),
             max_batch_size: state
-                .lanes()
-                .map_or_else(|| self.max_batch_size.load(Ordering::Relaxed), |lanes| lanes.spec().max_rows),
-            queued: state.lanes().map_or(0, |lanes| lanes.queued_rows()),
+                .queue()
+                .map_or_else(|| self.max_batch_size.load(Ordering::Relaxed), |queue| queue.spec().max_rows),
+            queued: state.queue().map_or(0, |queue| queue.queued_rows()),
             in_flight: self.in_flight.load(Ordering::Relaxed),
             arrivals: self.arrivals.load(Ordering::Relaxed),
         }

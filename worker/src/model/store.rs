@@ -19,17 +19,19 @@ use weir_protocol::{Label, ModelName, Version, VersionRef};
 
 pub use self::changes::{MyTurn, NotLoaded, Turn};
 use super::{
-    lanes::Lanes,
     lifecycle::State,
     replica::Replica,
     repository::{FoundModel, FoundVersion},
 };
-use crate::{clock::Clock, telemetry::Telemetry};
+use crate::{
+    lanes::{Lanes, Queue},
+    telemetry::Telemetry,
+};
 
 /// All models of the worker.
 pub struct Store {
     models: ArcSwap<BTreeMap<ModelName, Arc<Model>>>,
-    clock: Clock,
+    lanes: Lanes,
     last_id: AtomicU32,
     /// Who holds it may change something.
     turn: Turn,
@@ -79,12 +81,12 @@ pub enum Unresolved {
 }
 
 impl Store {
-    /// A store of what was found in the repository, nothing loaded.
+    /// A store of what was found in the repository, nothing loaded. What serves will run on `lanes`.
     #[must_use]
-    pub fn new(found: Vec<FoundModel>, clock: Clock, telemetry: &Telemetry) -> Self {
+    pub fn new(found: Vec<FoundModel>, lanes: Lanes, telemetry: &Telemetry) -> Self {
         let store = Self {
             models: ArcSwap::default(),
-            clock,
+            lanes,
             last_id: AtomicU32::new(0),
             turn: Turn::default(),
             settled: AtomicBool::new(false),
@@ -93,6 +95,12 @@ impl Store {
         let models = found.into_iter().map(|found| (found.name.clone(), store.join(found, None, telemetry)));
         store.models.store(Arc::new(models.collect()));
         store
+    }
+
+    /// What its models run on.
+    #[must_use]
+    pub fn lanes(&self) -> &Lanes {
+        &self.lanes
     }
 
     /// The model of that name.
@@ -122,7 +130,7 @@ impl Store {
         &self,
         name: &ModelName,
         version: Option<&VersionRef>,
-    ) -> Result<(Arc<Replica>, Arc<Lanes>), Unresolved> {
+    ) -> Result<(Arc<Replica>, Arc<Queue>), Unresolved> {
         let models = self.models.load();
         let model = models.get(name).ok_or_else(|| Unresolved::Model(name.clone()))?;
         let Some(version) = version else {
@@ -212,9 +220,9 @@ impl Model {
     }
 }
 
-fn serving(replica: &Arc<Replica>) -> Option<(Arc<Replica>, Arc<Lanes>)> {
+fn serving(replica: &Arc<Replica>) -> Option<(Arc<Replica>, Arc<Queue>)> {
     match &*replica.state() {
-        State::Serving(lanes) => Some((Arc::clone(replica), Arc::clone(lanes))),
+        State::Serving(queue) => Some((Arc::clone(replica), Arc::clone(queue))),
         _ => None,
     }
 }

@@ -31,9 +31,8 @@ pub enum WarmUp {
     Bad(String),
 }
 
-/// Runs the first forward passes on the calling thread.
+/// Runs the first forward passes on the calling thread, which is prepared for them (`backend::enter_lane`).
 pub fn run(spec: &ModelSpec, backend: &dyn Backend) -> WarmUp {
-    let _scope = backend.enter_lane();
     let free = free_dimensions(spec);
     let sizes = if free { &FREE_SIZES[..] } else { &FREE_SIZES[..1] };
     let mut first_error = None;

@@ -1,18 +1,16 @@
 //! Bodies and connections: limits, silence, encodings, answers that overtake the body, clients that hang up.
 
-use std::time::Duration;
-
 use http::Request;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
-use weir_batching::old::Limits;
+use weir_batching::QueueSettings;
 
-use super::fixture::{ECHO_ROW, Repository, Running};
+use super::fixture::{ECHO_ROW, Repository, Running, queue};
 use crate::http::HEAD_TIMEOUT;
 
-const LIMITS: Limits = Limits { max_batch_rows: 4, max_delay: Duration::ZERO, max_queued_rows: 64 };
+const LIMITS: QueueSettings = queue(4, 64);
 
 /// Writes `head` and as much of `body` as the worker takes, and returns what the worker says until it closes.
 async fn converse(running: &Running, head: &str, body: &[u8]) -> String {

@@ -1,12 +1,11 @@
 //! What operators and load generators ask: statistics, configuration, index, load, unload, labels.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use http::Request;
 use serde_json::{Value, json};
-use weir_batching::old::Limits;
 
-use super::fixture::{ECHO, ECHO_ROW, Repository, Running};
+use super::fixture::{ECHO, ECHO_ROW, Repository, Running, queue};
 
 const CONTROL: &str = "control = true";
 
@@ -217,7 +216,7 @@ async fn a_model_comes_goes_and_comes_back_and_its_statistics_stay() {
 
 #[tokio::test]
 async fn an_unload_waits_for_what_was_accepted_and_lets_nothing_more_in() {
-    let limits = Limits { max_batch_rows: 1, max_delay: Duration::ZERO, max_queued_rows: 64 };
+    let limits = queue(1, 64);
     let (running, gate) = Running::gated(CONTROL, limits).await;
     let mut accepted = Vec::new();
     for queued in 0..3 {
@@ -307,7 +306,7 @@ async fn changes_wait_for_their_turn() {
 
 #[tokio::test]
 async fn a_worker_that_stops_changes_nothing_more() {
-    let limits = Limits { max_batch_rows: 1, max_delay: Duration::ZERO, max_queued_rows: 64 };
+    let limits = queue(1, 64);
     let (running, gate) = Running::gated(CONTROL, limits).await;
     let mut connection = running.connect().await;
     let accepted = running.spawn(async move { connection.post("/v2/models/echo/infer", ECHO_ROW).await });

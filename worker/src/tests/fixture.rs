@@ -1,6 +1,6 @@
 //! What the tests stand on: a repository on disk, a worker on loopback, a client, and a model that waits for a word.
 
-use std::{fs, net::SocketAddr, path::Path, sync::Arc};
+use std::{fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
@@ -8,18 +8,15 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use parking_lot::{Condvar, Mutex};
 use tokio::{net::TcpStream, sync::Semaphore};
-use weir_batching::old::Limits;
+use weir_batching::QueueSettings;
 use weir_config::WorkerConfig;
 use weir_protocol::{Bytes as Size, Datatype};
 
 use crate::{
-    backend::{Backend, BackendError, InputBatch, LaneScope, OutputBatch},
+    backend::{Backend, BackendError, InputBatch, OutputBatch},
     device::Cpu,
-    model::{
-        ModelSpec,
-        lanes::{LaneSettings, Lanes},
-        lifecycle::Event,
-    },
+    lanes::Served,
+    model::{ModelSpec, lifecycle::Event},
     server::{Server, Worker},
     shutdown::Phase,
     tasks::Tasks,
@@ -45,6 +42,21 @@ per_item = "0s"
 /// A request for one row of [`ECHO`].
 pub(crate) const ECHO_ROW: &str =
     r#"{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","data":[1.5,-2.0]}]}"#;
+
+/// A queue that waits for nobody, of a model that runs one batch at a time.
+pub(crate) const fn queue(max_batch_rows: u32, max_queued_rows: u32) -> QueueSettings {
+    QueueSettings {
+        max_batch_rows,
+        max_queue_delay: Duration::ZERO,
+        preferred_batch_rows: Vec::new(),
+        max_queued_rows,
+        default_timeout: None,
+        ageing: Duration::from_secs(1),
+        lanes: 1,
+        costs: Vec::new(),
+        useful_rows: Vec::new(),
+    }
+}
 
 /// A model repository in a temporary folder.
 pub(crate) struct Repository(tempfile::TempDir);
@@ -97,22 +109,17 @@ impl Running {
     }
 
     /// A worker whose `echo` runs on a [`Gate`].
-    pub(crate) async fn gated(toml: &str, limits: Limits) -> (Self, Arc<Gate>) {
+    pub(crate) async fn gated(toml: &str, queue: QueueSettings) -> (Self, Arc<Gate>) {
         let running = Self::unloaded(Repository::echo(), toml, false).await;
         let gate = Gate::new();
         let worker = &running.worker;
         let replica = worker.store.replicas().next().unwrap();
         let config = worker.store.model(&replica.model).unwrap().config.clone().unwrap();
-        let settings = LaneSettings {
-            spec: Arc::new(ModelSpec::new(replica.model.clone(), replica.version, &config)),
-            limits,
-            lanes: 1,
-            clock: worker.clock,
-            metrics: replica.metrics.clone(),
-            statistics: Arc::clone(&replica.statistics),
-        };
-        let lanes = Lanes::start(settings, Arc::clone(&gate) as Arc<dyn Backend>).unwrap();
-        for event in [Event::Load, Event::WarmUp, Event::Serve(Arc::new(lanes))] {
+        let spec = Arc::new(ModelSpec::new(replica.model.clone(), replica.version, &config));
+        let (metrics, statistics) = (replica.metrics.clone(), Arc::clone(&replica.statistics));
+        let served = Served::new(spec, Arc::clone(&gate) as Arc<dyn Backend>, metrics, statistics);
+        let queue = Arc::new(worker.store.lanes().add(served, queue));
+        for event in [Event::Load, Event::WarmUp, Event::Serve(queue)] {
             replica.advance(event);
         }
         (running, gate)
@@ -301,10 +308,6 @@ impl Gate {
 }
 
 impl Backend for Gate {
-    fn enter_lane(&self) -> LaneScope {
-        LaneScope::new(())
-    }
-
     fn forward(&self, inputs: &[InputBatch<'_>]) -> Result<Vec<OutputBatch>, BackendError> {
         self.entered.add_permits(1);
         let mut open = self.open.lock();

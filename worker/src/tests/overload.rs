@@ -1,15 +1,13 @@
 //! More than the worker can take: every refusal is told at once, and nothing that was accepted is lost.
 
-use std::time::Duration;
-
 use http::Request;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
-use weir_batching::old::Limits;
+use weir_batching::QueueSettings;
 
-use super::fixture::{ECHO_ROW, Running};
+use super::fixture::{ECHO_ROW, Running, queue};
 
 /// Bodies of all requests together may be as large as one.
 const TIGHT: &str = "[limits]\nbody_bytes = \"64 KiB\"\nbody_total_bytes = \"64 KiB\"";
@@ -26,7 +24,7 @@ async fn held(running: &Running, bytes: u64) {
     }
 }
 
-const LIMITS: Limits = Limits { max_batch_rows: 4, max_delay: Duration::ZERO, max_queued_rows: 2 };
+const LIMITS: QueueSettings = queue(4, 2);
 
 /// Two rows of `echo`.
 const TWO_ROWS: &str = r#"{"inputs":[{"name":"x","shape":[2,2],"datatype":"FP32","data":[1,2,3,4]}]}"#;
@@ -97,7 +95,7 @@ async fn a_request_whose_deadline_passes_is_answered_although_the_lane_is_busy()
 
 #[tokio::test]
 async fn requests_that_wait_together_run_together() {
-    let limits = Limits { max_queued_rows: 64, ..LIMITS };
+    let limits = queue(4, 64);
     let (running, gate) = Running::gated("", limits).await;
     let mut replies = Vec::new();
     for queued in 0..5 {

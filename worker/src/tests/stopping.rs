@@ -1,12 +1,10 @@
 //! Going away without losing a request.
 
-use std::time::Duration;
+use weir_batching::QueueSettings;
 
-use weir_batching::old::Limits;
+use super::fixture::{ECHO_ROW, Repository, Running, queue};
 
-use super::fixture::{ECHO_ROW, Repository, Running};
-
-const LIMITS: Limits = Limits { max_batch_rows: 1, max_delay: Duration::ZERO, max_queued_rows: 64 };
+const LIMITS: QueueSettings = queue(1, 64);
 
 #[tokio::test]
 async fn what_was_accepted_is_finished_and_what_comes_later_is_refused() {

@@ -27,7 +27,7 @@ fn module_with(
     let outputs: String = outputs.iter().map(|output| tensor("output", *output)).collect();
     let config = format!("{}{outputs}", tensor("input", ("t", "FP32", "[-1]")));
     let config = ModelConfig::parse(&config, Path::new("model.toml")).unwrap();
-    load(&config, file.path(), 1)
+    load(&config, file.path())
 }
 
 /// Elements of BYTES in raw form.
@@ -44,7 +44,7 @@ fn input<'a>(datatype: Datatype, shape: &[i64], parts: &[&'a [u8]]) -> InputBatc
 #[test]
 fn every_datatype_of_libtorch_goes_through_unchanged() {
     let identity = module("x: Tensor", "Tensor", "return torch.alias(x)").unwrap();
-    let _scope = identity.enter_lane();
+    let _scope = enter_lane(1);
     for datatype in Datatype::ALL.into_iter().filter(|datatype| kind_of(*datatype).is_some()) {
         let size = datatype.size().unwrap();
         // 0 and 1 are bits of a number in every type, and the only ones that BOOL may have.

@@ -11,8 +11,8 @@ fn replica() -> Arc<Replica> {
 
 fn serving() -> Arc<Replica> {
     let replica = replica();
-    let lanes = Arc::new(crate::model::lanes::tests::idle());
-    for event in [Event::Load, Event::WarmUp, Event::Serve(lanes)] {
+    let queue = Arc::new(crate::lanes::tests::idle());
+    for event in [Event::Load, Event::WarmUp, Event::Serve(queue)] {
         replica.advance(event);
     }
     replica

@@ -18,11 +18,8 @@ use super::{FoundModel, FoundVersion, Model, Replica, State, Store, serving};
 use crate::{
     backend::Host,
     device,
-    model::{
-        lanes::{LaneSettings, Lanes},
-        lifecycle::Event,
-        loader,
-    },
+    lanes::Served,
+    model::{lifecycle::Event, loader},
     telemetry::Telemetry,
 };
 
@@ -96,7 +93,7 @@ impl Store {
 
     /// Loads every version of a model that is not in memory, the highest first. Answers those that failed.
     pub fn load_model(&self, model: &Model, host: &Host, turn: &MyTurn) -> Vec<NotLoaded> {
-        self.load(model, host, turn, |state| state.lanes().is_none())
+        self.load(model, host, turn, |state| state.queue().is_none())
     }
 
     /// Takes a model out of memory: nothing new begins, what was accepted is finished within `limit`.
@@ -104,12 +101,14 @@ impl Store {
         for replica in model.replicas.values().filter(|replica| serving(replica).is_some()) {
             replica.advance(Event::Drain);
         }
-        let end = self.clock.now().saturating_add(limit);
+        let end = self.lanes.clock().now().saturating_add(limit);
         for (version, replica) in &model.replicas {
-            if !replica.wait_idle(end.saturating_sub(self.clock.now())) {
+            if !replica.wait_idle(end.saturating_sub(self.lanes.clock().now())) {
                 tracing::warn!(model = %model.name(), %version, "unloaded under requests that were still arriving");
             }
-            close(replica);
+            if let Some(queue) = replica.state().queue() {
+                queue.close();
+            }
             if !matches!(*replica.state(), State::Unloaded) {
                 replica.advance(Event::Unload);
                 tracing::info!(model = %model.name(), %version, "unloaded");
@@ -126,9 +125,9 @@ impl Store {
         }
     }
 
-    /// Ends all lanes after what is queued.
+    /// Ends the lanes after what is queued.
     pub fn close(&self) {
-        self.replicas().for_each(|replica| close(&replica));
+        self.lanes.close();
     }
 
     /// What was found of a model, with the replicas that there are.
@@ -188,14 +187,14 @@ impl Store {
         replica: &Replica,
         host: &Host,
     ) -> Result<(), String> {
-        let (name, version, started) = (&replica.model, replica.version, self.clock.now());
+        let (name, version, started) = (&replica.model, replica.version, self.lanes.clock().now());
         replica.advance(Event::Load);
         let load = || self.serve(model, found, replica, host);
         let result =
             catch_unwind(AssertUnwindSafe(load)).unwrap_or_else(|_| Err("loading panicked".to_owned()));
         match &result {
             Ok(()) => {
-                let took = self.clock.now().saturating_sub(started);
+                let took = self.lanes.clock().now().saturating_sub(started);
                 tracing::info!(model = %name, %version, load_seconds = took.as_secs_f64(), "serving");
             }
             Err(reason) => {
@@ -217,18 +216,20 @@ impl Store {
         if let Some(warning) = &loaded.warning {
             tracing::warn!(model = %replica.model, version = %replica.version, "{warning}");
         }
-        let settings = LaneSettings {
-            limits: loaded.limits(),
-            spec: loaded.spec,
-            lanes: loaded.config.lanes,
-            clock: self.clock,
-            metrics: replica.metrics.clone(),
-            statistics: Arc::clone(&replica.statistics),
-        };
-        let lanes =
-            Lanes::start(settings, loaded.backend).map_err(|e| format!("cannot start a lane: {e}"))?;
+        let settings = loaded.queue_settings();
+        if settings.lanes > self.lanes.count() {
+            tracing::warn!(
+                model = %replica.model,
+                version = %replica.version,
+                wanted = settings.lanes,
+                lanes = self.lanes.count(),
+                "model.toml allows more lanes than the device has"
+            );
+        }
+        let (metrics, statistics) = (replica.metrics.clone(), Arc::clone(&replica.statistics));
+        let served = Served::new(loaded.spec, loaded.backend, metrics, statistics);
         replica.loaded_with(loaded.config);
-        replica.advance(Event::Serve(Arc::new(lanes)));
+        replica.advance(Event::Serve(Arc::new(self.lanes.add(served, settings))));
         Ok(())
     }
 }
@@ -236,11 +237,4 @@ impl Store {
 /// Whether a version is in memory, or on its way in or out.
 fn in_memory(replica: &Replica) -> bool {
     !matches!(*replica.state(), State::Absent | State::Unloaded | State::Failed(_))
-}
-
-/// Ends a version's lanes after what is queued.
-fn close(replica: &Replica) {
-    if let Some(lanes) = replica.state().lanes() {
-        lanes.close();
-    }
 }

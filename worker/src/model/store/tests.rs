@@ -8,12 +8,13 @@ use super::*;
 use crate::{
     backend::Host,
     device::Cpu,
-    model::{lanes::tests::idle, lifecycle::Event, repository},
+    lanes::tests::{idle, two_lanes},
+    model::{lifecycle::Event, repository},
     tests::fixture::{ECHO, Repository},
 };
 
 fn store(repository: &Repository) -> Store {
-    Store::new(repository::scan(repository.path()).unwrap(), Clock::start(), &Telemetry::new())
+    Store::new(repository::scan(repository.path()).unwrap(), two_lanes(), &Telemetry::new())
 }
 
 /// Looks at the folder of `echo` again and loads what is not in memory; answers what failed.

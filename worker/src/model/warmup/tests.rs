@@ -2,10 +2,11 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use weir_config::model::Padding;
 use weir_protocol::{Version, infer};
 
 use super::*;
-use crate::backend::{BackendError, LaneScope};
+use crate::backend::BackendError;
 
 /// A backend made of a function from the rows of its first input to floats.
 struct Model<F>(F, AtomicU32);
@@ -15,10 +16,6 @@ fn model<F: Fn(&[f32], i64) -> Result<Vec<f32>, &'static str>>(forward: F) -> Mo
 }
 
 impl<F: Fn(&[f32], i64) -> Result<Vec<f32>, &'static str> + Send + Sync> Backend for Model<F> {
-    fn enter_lane(&self) -> LaneScope {
-        LaneScope::new(())
-    }
-
     fn forward(&self, inputs: &[InputBatch<'_>]) -> Result<Vec<OutputBatch>, BackendError> {
         self.1.fetch_add(1, Ordering::Relaxed);
         let bytes = inputs[0].parts.concat();
@@ -38,12 +35,15 @@ fn spec(shape: &[i64], max_rows: u32) -> ModelSpec {
         datatype: Datatype::Fp32,
         shape: shape.to_vec(),
         labels: None,
+        padding: Padding::None,
     };
     ModelSpec {
         name: "m".parse().unwrap(),
         version: Version::new(1).unwrap(),
         batched: max_rows > 1,
         max_rows,
+        max_request_rows: max_rows,
+        buckets: Vec::new(),
         takes_texts: false,
         inputs: vec![tensor("x")],
         outputs: vec![tensor("y")],
@@ -124,10 +124,6 @@ fn a_sample_row_is_the_same_each_time_and_unlike_its_neighbours() {
 struct Texts(fn(&str, usize) -> Result<String, &'static str>);
 
 impl Backend for Texts {
-    fn enter_lane(&self) -> LaneScope {
-        LaneScope::new(())
-    }
-
     fn forward(&self, inputs: &[InputBatch<'_>]) -> Result<Vec<OutputBatch>, BackendError> {
         let bytes = inputs[0].parts.concat();
         let texts: Vec<_> = infer::strings(&bytes).map(|text| std::str::from_utf8(text).unwrap()).collect();

@@ -175,8 +175,8 @@ async fn health_follows_the_state_of_worker_and_models() {
     assert_eq!(check("").await.message::<HealthCheckResponse>().status, not_serving);
     assert_eq!(check("none").await.refused(), (5, "model-not-found", ""));
     let replica = Arc::clone(&running.worker.store.replicas().next().unwrap());
-    let lanes = Arc::new(crate::model::lanes::tests::idle());
-    for event in [Event::Load, Event::WarmUp, Event::Serve(lanes)] {
+    let queue = Arc::new(crate::lanes::tests::idle());
+    for event in [Event::Load, Event::WarmUp, Event::Serve(queue)] {
         replica.advance(event);
     }
     for (service, watch) in [""; 1].iter().chain(&["echo"]).zip(&mut watches) {

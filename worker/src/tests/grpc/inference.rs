@@ -1,9 +1,6 @@
 //! ModelInfer: the same inference as over REST, with gRPC's deadlines, cancellation and compression.
 
-use std::{
-    io::{Read, Write},
-    time::Duration,
-};
+use std::io::{Read, Write};
 
 use bytes::Bytes;
 use flate2::{
@@ -12,16 +9,16 @@ use flate2::{
     write::{GzEncoder, ZlibEncoder},
 };
 use prost::Message;
-use weir_batching::old::Limits;
+use weir_batching::QueueSettings;
 use weir_protocol::grpc::{
     InferParameter, InferTensorContents, ModelInferRequest, ModelInferResponse,
     infer_parameter::ParameterChoice, model_infer_request::InferRequestedOutputTensor,
 };
 
 use super::client::{Client, flagged, framed, path, pieces, post, row, values};
-use crate::tests::fixture::{Repository, Running};
+use crate::tests::fixture::{Repository, Running, queue};
 
-const LIMITS: Limits = Limits { max_batch_rows: 4, max_delay: Duration::ZERO, max_queued_rows: 2 };
+const LIMITS: QueueSettings = queue(4, 2);
 
 async fn started() -> (Running, Client) {
     let running = Running::start(Repository::echo()).await;

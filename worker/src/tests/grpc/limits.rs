@@ -1,18 +1,17 @@
 //! What no client may do to the worker over gRPC: every limit answers with its status, and the worker goes on.
 
-use std::{io::Write, time::Duration};
+use std::io::Write;
 
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use prost::Message;
-use weir_batching::old::Limits;
 use weir_protocol::grpc::{
     InferTensorContents, ModelInferRequest, ModelInferResponse, ModelMetadataRequest,
     model_infer_request::InferInputTensor,
 };
 
 use super::client::{Client, flagged, framed, path, post, row};
-use crate::tests::fixture::{Repository, Running};
+use crate::tests::fixture::{Repository, Running, queue};
 
 const TIGHT: &str = "[limits]\nbody_bytes = \"64 KiB\"\nbody_total_bytes = \"64 KiB\"";
 
@@ -78,7 +77,7 @@ async fn a_message_that_inflates_too_far_is_refused() {
 #[tokio::test]
 async fn messages_are_refused_while_bodies_in_hand_leave_no_room() {
     for message in [padded(40_000), typed(padded(40_000))] {
-        let limits = Limits { max_batch_rows: 4, max_delay: Duration::ZERO, max_queued_rows: 2 };
+        let limits = queue(4, 2);
         let (running, gate) = Running::gated(TIGHT, limits).await;
         let client = Client::connect(&running).await;
         let mut first = client.open(infer());

@@ -1,17 +1,15 @@
 //! ModelStreamInfer: answers in order, errors that keep the stream, and every way in which a stream ends.
 
-use std::time::Duration;
-
 use bytes::Bytes;
-use weir_batching::old::Limits;
+use weir_batching::QueueSettings;
 use weir_protocol::grpc::{
     InferParameter, ModelInferRequest, ServerLiveRequest, infer_parameter::ParameterChoice,
 };
 
 use super::client::{Client, flagged, framed, path, post, row, values};
-use crate::tests::fixture::{Repository, Running};
+use crate::tests::fixture::{Repository, Running, queue};
 
-const LIMITS: Limits = Limits { max_batch_rows: 4, max_delay: Duration::ZERO, max_queued_rows: 64 };
+const LIMITS: QueueSettings = queue(4, 64);
 
 async fn started() -> (Running, Client) {
     let running = Running::start(Repository::echo()).await;

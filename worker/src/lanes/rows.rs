@@ -5,7 +5,7 @@
 use std::{ops::Range, time::Duration};
 
 use bytes::Bytes;
-use weir_batching::old::Ticket;
+use weir_batching::Ticket;
 use weir_protocol::{Datatype, infer};
 
 use super::{Done, Job};

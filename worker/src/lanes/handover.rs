@@ -1,0 +1,181 @@
+//! The meeting point of those who bring requests and the lanes that run them: a [`Device`] behind a lock.
+//!
+//! Decides nothing: what runs is the device's business. What is owned here is that nobody sleeps while there is work.
+//! **Invariant:** while tickets wait and a lane sleeps, some lane has looked at the device since the last change, or was
+//! woken and will. So whoever admits wakes one lane, and a lane that takes a batch wakes the next while any ticket is
+//! left. Knows neither clock nor runtime, and takes its locks from `crate::sync`: `tests/handover.rs` runs this very
+//! file under a model checker.
+
+use std::time::Duration;
+
+use weir_batching::{
+    Batch, BatchId, Cancel, Device, DeviceSettings, Dropped, Ended, Next, QueueId, QueueSettings, QueueView,
+    Quote, Refused, Ticket, Turn,
+};
+use weir_protocol::Refusal;
+
+use crate::sync::{Condvar, Mutex};
+
+/// The queues of a device, shared by the fronts and the lanes.
+pub(super) struct Handover<T> {
+    state: Mutex<State<T>>,
+    /// Told to one lane per ticket, see the invariant above; to all of them at the end.
+    work: Condvar,
+    /// Told to all who wait for a queue to run dry, whenever one may have.
+    dry: Condvar,
+}
+
+struct State<T> {
+    device: Device<T>,
+    /// Tickets that were admitted and have not left, those included that the device has dropped and not yet told.
+    waiting: usize,
+    /// Queues that take nothing more and are waited for; nearly always none.
+    closing: Vec<QueueId>,
+    /// No queue takes anything more, and lanes end when nothing waits.
+    ended: bool,
+}
+
+/// What a lane gets.
+#[derive(Debug)]
+pub(super) struct Work<T> {
+    /// To be answered first.
+    pub(super) dropped: Vec<Dropped<T>>,
+    /// To be run; its end is told with the next [`Handover::take`].
+    pub(super) batch: Option<Batch<T>>,
+}
+
+impl<T: Cancel> Handover<T> {
+    pub(super) fn new(settings: DeviceSettings) -> Self {
+        let state = State { device: Device::new(settings), waiting: 0, closing: Vec::new(), ended: false };
+        Self { state: Mutex::new(state), work: Condvar::new(), dry: Condvar::new() }
+    }
+
+    /// Adds a queue.
+    pub(super) fn add(&self, settings: QueueSettings) -> QueueId {
+        self.state.lock().device.add(settings)
+    }
+
+    /// Lets the parts of a request in, as [`Device::admit`]. The time is read under the lock, so that the device never
+    /// sees it go back.
+    pub(super) fn admit(
+        &self,
+        now: impl Fn() -> Duration,
+        queue: QueueId,
+        parts: Vec<Ticket<T>>,
+    ) -> Result<Duration, Refused<T>> {
+        let quoted = {
+            let mut state = self.state.lock();
+            if state.ended || state.closing.contains(&queue) {
+                return Err(Refused { refusal: Refusal::NotReady, parts });
+            }
+            let count = parts.len();
+            let quoted = state.device.admit(now(), queue, parts)?;
+            state.waiting += count;
+            quoted
+        };
+        self.work.notify_one();
+        Ok(quoted)
+    }
+
+    /// As [`Device::is_full`].
+    pub(super) fn is_full(&self, now: impl Fn() -> Duration, queue: QueueId) -> bool {
+        let mut state = self.state.lock();
+        let is_full = state.device.is_full(now(), queue);
+        // It may have swept out the last of a queue's tickets.
+        self.tell(&state);
+        is_full
+    }
+
+    /// As [`Device::quote`].
+    pub(super) fn quote(&self, now: impl Fn() -> Duration, queue: QueueId) -> Option<Quote> {
+        let state = self.state.lock();
+        state.device.quote(now(), queue)
+    }
+
+    /// As [`Device::view`].
+    pub(super) fn view(&self, queue: QueueId) -> QueueView {
+        self.state.lock().device.view(queue)
+    }
+
+    /// What a lane does next: tells that its last batch has ended, and waits for work. `None` once the end was asked
+    /// for and nothing waits.
+    pub(super) fn take(
+        &self,
+        now: impl Fn() -> Duration,
+        ended: Option<(BatchId, Ended)>,
+    ) -> Option<Work<T>> {
+        let mut state = self.state.lock();
+        if let Some((batch, ended)) = ended {
+            state.device.finish(now(), batch, ended);
+            self.tell(&state);
+        }
+        loop {
+            let time = now();
+            let Turn { dropped, next } = state.device.next(time);
+            state.waiting = state.waiting.saturating_sub(dropped.len());
+            if !dropped.is_empty() {
+                self.tell(&state);
+            }
+            match next {
+                Next::Run(batch) => {
+                    state.waiting = state.waiting.saturating_sub(batch.tickets.len());
+                    if state.waiting > 0 {
+                        self.work.notify_one();
+                    }
+                    return Some(Work { dropped, batch: Some(batch) });
+                }
+                _ if !dropped.is_empty() => return Some(Work { dropped, batch: None }),
+                _ if state.ended && state.waiting == 0 => {
+                    // The last one out: those that sleep beside it would wait for a ticket that never comes.
+                    self.work.notify_all();
+                    return None;
+                }
+                Next::WaitUntil(due) => {
+                    self.work.wait_for(&mut state, due.saturating_sub(time));
+                }
+                Next::Idle => self.work.wait(&mut state),
+            }
+        }
+    }
+
+    /// Closes a queue: nothing more gets in. Waits until what is in it has run, and removes it. Blocks.
+    pub(super) fn close(&self, queue: QueueId) {
+        let mut state = self.state.lock();
+        state.closing.push(queue);
+        loop {
+            let view = state.device.view(queue);
+            if view.queued_rows == 0 && view.running == 0 {
+                break;
+            }
+            self.dry.wait(&mut state);
+        }
+        state.closing.retain(|closing| *closing != queue);
+        state.remove(queue);
+    }
+
+    /// Removes a queue at once and gives back what waited in it. A batch of it that runs ends as it would.
+    pub(super) fn remove(&self, queue: QueueId) -> Vec<Ticket<T>> {
+        self.state.lock().remove(queue)
+    }
+
+    /// Lets lanes end once nothing waits.
+    pub(super) fn end(&self) {
+        self.state.lock().ended = true;
+        self.work.notify_all();
+    }
+
+    /// Tells those who wait for a queue to run dry that one may have.
+    fn tell(&self, state: &State<T>) {
+        if !state.closing.is_empty() {
+            self.dry.notify_all();
+        }
+    }
+}
+
+impl<T: Cancel> State<T> {
+    fn remove(&mut self, queue: QueueId) -> Vec<Ticket<T>> {
+        let left = self.device.remove(queue);
+        self.waiting = self.waiting.saturating_sub(left.len());
+        left
+    }
+}

@@ -1,0 +1,90 @@
+//! The queue of one model version, as requests, reports and the version's life see it.
+//!
+//! A view: the queue itself is in the device that all versions share. Owned by the version's state; dropping the last
+//! copy removes the queue.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use weir_batching::{QueueId, Quote, Refused, Ticket};
+
+use super::{Done, Job, JobError, Served, Shared};
+use crate::model::ModelSpec;
+
+/// The queue of one model version on the device's lanes.
+pub struct Queue {
+    shared: Arc<Shared>,
+    id: QueueId,
+    pub(super) served: Arc<Served>,
+}
+
+impl Queue {
+    pub(super) fn new(shared: Arc<Shared>, id: QueueId, served: Served) -> Self {
+        Self { shared, id, served: Arc::new(served) }
+    }
+
+    /// What the model takes and gives.
+    #[must_use]
+    pub fn spec(&self) -> &Arc<ModelSpec> {
+        &self.served.spec
+    }
+
+    /// A request or a part of one for this queue, which arrives now: raw rows and shape of each input, in the model's
+    /// order, and where the answer goes.
+    #[must_use]
+    pub fn job(
+        &self,
+        inputs: Vec<Bytes>,
+        shapes: Vec<Vec<i64>>,
+        reply: oneshot::Sender<Result<Done, JobError>>,
+    ) -> Job {
+        Job { served: Arc::clone(&self.served), inputs, shapes, arrived: self.shared.clock.now(), reply }
+    }
+
+    /// Queues the parts of one request, all of them or none; answers after how long it will be done, as far as is
+    /// known.
+    ///
+    /// # Errors
+    /// As [`weir_batching::Device::admit`], and `NotReady` after [`Self::close`] and [`super::Lanes::close`]; the parts
+    /// come back.
+    pub fn admit(&self, parts: Vec<Ticket<Job>>) -> Result<Duration, Refused<Job>> {
+        self.shared.handover.admit(|| self.shared.clock.now(), self.id, parts)
+    }
+
+    /// Rows waiting.
+    #[must_use]
+    pub fn queued_rows(&self) -> u64 {
+        self.shared.handover.view(self.id).queued_rows
+    }
+
+    /// Whether a request would be refused now for want of room, whatever its size.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.shared.handover.is_full(|| self.shared.clock.now(), self.id)
+    }
+
+    /// What one more request would be told now; `None` once the queue is gone.
+    #[must_use]
+    pub fn quote(&self) -> Option<Quote> {
+        self.shared.handover.quote(|| self.shared.clock.now(), self.id)
+    }
+
+    /// Refuses what comes from now on and waits until what is queued has run. Blocks.
+    pub fn close(&self) {
+        self.shared.handover.close(self.id);
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        // Who awaits an answer holds the queue, so nobody awaits what is still in it.
+        self.shared.handover.remove(self.id);
+    }
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Queue").field("id", &self.id).field("spec", &self.served.spec).finish_non_exhaustive()
+    }
+}
