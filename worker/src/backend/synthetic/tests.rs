@@ -1,6 +1,9 @@
 //! The cost model's arithmetic, and answers that can be checked.
 
-use weir_config::{ModelConfig, model::BackendConfig};
+use weir_config::{
+    ModelConfig,
+    model::{BackendConfig, Padding},
+};
 use weir_protocol::{Bytes as Size, Datatype};
 
 use super::*;
@@ -16,7 +19,7 @@ fn section(text: &str) -> SyntheticSection {
 }
 
 fn spec(datatype: Datatype, shape: &[i64]) -> TensorSpec {
-    TensorSpec { name: "y".to_owned(), datatype, shape: shape.to_vec(), labels: None }
+    TensorSpec { name: "y".to_owned(), datatype, shape: shape.to_vec(), labels: None, padding: Padding::None }
 }
 
 fn load_quick(text: &str, outputs: &[TensorSpec], cpu: &Arc<Cpu>) -> Arc<dyn Backend> {
@@ -25,7 +28,7 @@ fn load_quick(text: &str, outputs: &[TensorSpec], cpu: &Arc<Cpu>) -> Arc<dyn Bac
 }
 
 fn batch() -> InputBatch<'static> {
-    InputBatch { datatype: Datatype::Uint8, shape: vec![3, 2], parts: vec![&[1, 2], &[3, 4, 5, 6]] }
+    InputBatch::whole(Datatype::Uint8, vec![3, 2], vec![&[1, 2], &[3, 4, 5, 6]])
 }
 
 #[test]
@@ -64,7 +67,7 @@ fn bytes_are_echoed_too_and_empty_where_nothing_is_to_echo() {
     let outputs = [spec(Datatype::Bytes, &[-1, 2]), spec(Datatype::Bytes, &[-1, 3])];
     let model = load_quick("", &outputs, &Cpu::new(Size::mib(1)));
     let rows = [&b"\x01\0\0\0a\0\0\0\0"[..], &b"\x02\0\0\0bc\x01\0\0\0d"[..]];
-    let batch = InputBatch { datatype: Datatype::Bytes, shape: vec![2, 2], parts: rows.to_vec() };
+    let batch = InputBatch::whole(Datatype::Bytes, vec![2, 2], rows.to_vec());
     let given = model.forward(&[batch]).unwrap();
     assert_eq!(given[0].data, rows.concat());
     assert_eq!((&given[1].shape[..], &given[1].data[..]), (&[2, 3][..], &[0; 6 * 4][..]));
