@@ -6,7 +6,10 @@
 
 use std::time::Duration;
 
-use crate::BatchCost;
+use crate::{BatchCost, cost::times};
+
+/// A row takes at least this many seconds for the capacity: it stays finite.
+const LEAST_SECONDS: f64 = 1e-9;
 
 /// What a queue says of one more request of one unit, at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -101,10 +104,179 @@ pub fn free_in(lanes: u32, residuals: impl Iterator<Item = Duration>) -> Duratio
 /// queue included; empty ones may be left out.
 #[must_use]
 pub fn quote(
-    _device: &DeviceView,
-    _bucket: &BucketView,
-    _others: impl Iterator<Item = BucketView> + Clone,
-    _ask: Ask,
+    device: &DeviceView,
+    bucket: &BucketView,
+    others: impl Iterator<Item = BucketView> + Clone,
+    ask: Ask,
 ) -> Quote {
-    Quote::default()
+    let place = Place::of(bucket, ask);
+    let ahead = |others: Duration| place.ahead(device, bucket, others);
+    let work = |fill: f64, during: Duration| {
+        let each = others.clone().map(|other| other.before(&place, fill, during));
+        each.fold(Duration::ZERO, Duration::saturating_add)
+    };
+    let now = ahead(work(0.0, Duration::ZERO));
+    let half = ahead(work(0.5, now));
+    let full = ahead(work(1.0, now));
+
+    let marginal = bucket.marginal() / bucket.lanes_on(device);
+    let seconds_per_row = (marginal.as_secs_f64() * bucket.mean_units()).max(LEAST_SECONDS);
+    let queued = others.fold(bucket.work(), |sum, other| sum.saturating_add(other.work()));
+    Quote {
+        quote: half.saturating_add(bucket.cost.of_mean(place.units)),
+        quote_admission: full.saturating_add(bucket.cost.of_mean(place.units_filled(bucket, full))),
+        floor: bucket.floor(),
+        marginal,
+        capacity: 1.0 / seconds_per_row,
+        device_ahead: device.free_in.saturating_add(queued / device.lanes.max(1)),
+    }
 }
+
+/// Where in its bucket a request would stand.
+struct Place {
+    /// Full batches ahead of its own (of its last rows, when it has more than one batch takes).
+    batches: u64,
+    /// Device time of those.
+    work: Duration,
+    /// Rows ahead of its last one in the same batch.
+    tail: u64,
+    /// Units of its batch as it stands, its own included.
+    units: f64,
+    /// The same, if each of its own rows counts for no less than the bucket's mean.
+    units_at_least: f64,
+    /// Time since the head of its batch came, less what the turn order adds to arrivals: negative = later than now.
+    age: f64,
+}
+
+impl Place {
+    fn of(bucket: &BucketView, ask: Ask) -> Self {
+        let (rows, most) = (u64::from(ask.rows.max(1)), bucket.most());
+        let before = bucket.queued_rows.saturating_add(rows - 1);
+        let (batches, tail) = (before / most, before % most);
+        let own = rows.min(tail + 1);
+        let foreign = float(tail + 1 - own) * bucket.mean_units();
+        let each = f64::from(ask.units.max(1)) / float(rows);
+        let units = foreign + float(own) * each;
+        let all = float(bucket.queued_rows) * bucket.mean_units() + float(rows) * each;
+        Self {
+            batches,
+            work: times(bucket.cost.base, float(batches))
+                .saturating_add(times(bucket.cost.per_unit, all - units)),
+            tail,
+            units,
+            units_at_least: foreign + float(own) * each.max(bucket.mean_units()),
+            age: bucket.age_of(batches.saturating_mul(most)) - bucket.turn_offset.as_secs_f64(),
+        }
+    }
+
+    /// Time until its batch begins, when so much work of other buckets goes first.
+    fn ahead(&self, device: &DeviceView, bucket: &BucketView, others: Duration) -> Duration {
+        // Its own lanes and those of the device are two bounds: whichever is later counts.
+        let own_lanes = bucket.free_in.saturating_add(self.work / bucket.lanes_on(device));
+        let all = self.work.saturating_add(others) / device.lanes.max(1);
+        let all_lanes = device.free_in.saturating_add(all);
+        let begins = own_lanes.max(all_lanes);
+        device.down.saturating_add(begins).saturating_add(self.wait(device, bucket))
+    }
+
+    /// Time that it waits for company, which only a batch does that could run at once.
+    fn wait(&self, device: &DeviceView, bucket: &BucketView) -> Duration {
+        let idle = device.free_in.is_zero() && bucket.free_in.is_zero();
+        let alone = self.batches == 0 && self.tail + 1 < u64::from(bucket.ready_rows);
+        if idle && alone { bucket.max_queue_delay.saturating_sub(bucket.oldest) } else { Duration::ZERO }
+    }
+
+    /// Units of its batch when half of what arrives in `ahead` joins it.
+    fn units_filled(&self, bucket: &BucketView, ahead: Duration) -> f64 {
+        let room = float(bucket.most() - 1 - self.tail);
+        self.units_at_least + bucket.arrive(ahead / 2).min(room) * bucket.mean_units()
+    }
+}
+
+impl BucketView {
+    /// Most rows of a batch, at least 1.
+    fn most(&self) -> u64 {
+        u64::from(self.batch_rows.max(1))
+    }
+
+    fn lanes_on(&self, device: &DeviceView) -> u32 {
+        self.lanes.min(device.lanes).max(1)
+    }
+
+    /// Units of a row that waits, on average; 1 when none does.
+    fn mean_units(&self) -> f64 {
+        if self.queued_rows == 0 {
+            1.0
+        } else {
+            (float(self.queued_units) / float(self.queued_rows)).max(1.0)
+        }
+    }
+
+    /// Time of a full batch.
+    fn full(&self) -> Duration {
+        self.rows_take(float(self.most()))
+    }
+
+    fn rows_take(&self, rows: f64) -> Duration {
+        self.cost.of_mean(rows * self.mean_units())
+    }
+
+    /// Time of one unit in full batches.
+    fn marginal(&self) -> Duration {
+        times(self.full(), 1.0 / (float(self.most()) * self.mean_units()))
+    }
+
+    /// A lone request of one unit on an idle device.
+    fn floor(&self) -> Duration {
+        let wait = if self.ready_rows > 1 { self.max_queue_delay } else { Duration::ZERO };
+        self.cost.of_mean(1.0).saturating_add(wait)
+    }
+
+    /// Rows that arrive in this time at the present rate.
+    fn arrive(&self, time: Duration) -> f64 {
+        self.arrivals.max(0.0) * time.as_secs_f64()
+    }
+
+    /// Seconds since the row at this position came, as if they had come evenly; 0 past the end.
+    fn age_of(&self, position: u64) -> f64 {
+        let after = self.queued_rows.saturating_sub(position);
+        if after == 0 { 0.0 } else { self.oldest.as_secs_f64() * (float(after) / float(self.queued_rows)) }
+    }
+
+    /// Device time of everything that waits.
+    fn work(&self) -> Duration {
+        let (batches, tail) = (self.queued_rows / self.most(), self.queued_rows % self.most());
+        let last = if tail == 0 { Duration::ZERO } else { self.rows_take(float(tail)) };
+        times(self.full(), float(batches)).saturating_add(last)
+    }
+
+    /// Device time of the batches that go before `place`, when `fill` of half of what arrives `during` that time
+    /// joins the last of them.
+    fn before(&self, place: &Place, fill: f64, during: Duration) -> Duration {
+        let older = self.batches_older(place.age + self.turn_offset.as_secs_f64());
+        let Some(full) = older.checked_sub(1) else { return Duration::ZERO };
+        let left = self.queued_rows.saturating_sub(full.saturating_mul(self.most()));
+        let last = (float(left) + fill * self.arrive(during / 2)).min(float(self.most()));
+        times(self.full(), float(full)).saturating_add(self.rows_take(last))
+    }
+
+    /// Batches that wait and whose head came more than `age` seconds ago, as if their rows had come evenly.
+    fn batches_older(&self, age: f64) -> u64 {
+        let oldest = self.oldest.as_secs_f64();
+        if self.queued_rows == 0 || oldest <= age {
+            return 0;
+        }
+        let batches = self.queued_rows.div_ceil(self.most());
+        // The head of batch i has waited oldest (1 - i B / N).
+        let heads = float(self.queued_rows) / float(self.most()) * (1.0 - (age / oldest).max(0.0));
+        (heads.ceil() as u64).clamp(1, batches)
+    }
+}
+
+/// Counts are far below 2^53, where a float still has every whole number.
+fn float(count: u64) -> f64 {
+    count as f64
+}
+
+#[cfg(test)]
+mod tests;
