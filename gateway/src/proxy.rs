@@ -117,7 +117,7 @@ impl ProxyHttp for Proxy {
         };
         self.registry.telemetry().record_attempt(AttemptOutcome::Refused(refusal));
         ctx.snapshot = self.registry.snapshot_full();
-        retry::after_refusal(session, ctx).map_or(Ok(()), Err)
+        retry::after_refusal(session, ctx, response).map_or(Ok(()), Err)
     }
 
     async fn response_filter(

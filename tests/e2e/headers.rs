@@ -73,6 +73,21 @@ async fn a_clients_deadline_reaches_the_worker_as_time_left() {
 }
 
 #[tokio::test]
+async fn a_clients_priority_reaches_the_worker_in_the_gateways_words() {
+    let stub = StubWorker::start("stub", "m", HeaderMap::new()).await.unwrap();
+    let fleet = fleet(&stub).await;
+    for (value, status) in [("3", 200), ("urgent", 400)] {
+        let body = Full::from(infer::rows(1, 4).to_string());
+        let request = Request::post(infer::path("m")).header("x-priority", value).body(body).unwrap();
+        assert_eq!(fleet.client().send(request).await.unwrap().status, status, "{value}");
+    }
+    let seen = stub.seen();
+    assert_eq!(seen.len(), 1, "what is wrong reaches no worker");
+    assert_eq!(seen[0].headers["weir-priority"], "3");
+    assert!(!seen[0].headers.contains_key("x-priority"));
+}
+
+#[tokio::test]
 async fn a_wrong_method_is_told_the_right_one() {
     let stub = StubWorker::start("stub", "m", HeaderMap::new()).await.unwrap();
     let fleet = fleet(&stub).await;

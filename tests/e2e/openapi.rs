@@ -104,6 +104,8 @@ fn inferences() -> Vec<Asked> {
         (&[("content-encoding", "br")][..], 415),
         (&[("content-encoding", "gzip")], 400),
         (&[("x-timeout-ms", "soon")], 400),
+        (&[("x-priority", "1")], 200),
+        (&[("x-priority", "soon")], 400),
         (&[("x-request-id", "mine")], 200),
     ] {
         asked.push(Asked { headers, ..post(INFER, m, &with_id, status) });

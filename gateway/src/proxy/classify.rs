@@ -1,4 +1,5 @@
-//! Decides from its header alone whether a request is well formed, how long it may take and how it is called in logs.
+//! Decides from its header alone whether a request is well formed, how long it may take, how urgent it is
+//! and how it is called in logs.
 //!
 //! Everything that two parsers could read differently is refused. Knows no model: names are resolved in
 //! [`super::names`]. Called by [`super::local`] and [`super::grpc`] before anything else is done.
@@ -8,7 +9,7 @@ use std::time::Duration;
 use http::{HeaderMap, Version as HttpVersion, header};
 use pingora::{http::RequestHeader, proxy::Session};
 use weir_config::gateway::Limits;
-use weir_protocol::{OipError, Reason, grpc::timeout, headers};
+use weir_protocol::{OipError, Priority, Reason, grpc::timeout, headers};
 
 /// Most bytes of a client's request id; a longer one is replaced.
 const MAX_REQUEST_ID_BYTES: usize = 128;
@@ -112,6 +113,13 @@ pub(super) fn request_id(fields: &HeaderMap) -> String {
         Some(id) if !id.is_empty() && id.len() <= MAX_REQUEST_ID_BYTES => id.to_owned(),
         _ => format!("{:016x}", rand::random::<u64>()),
     }
+}
+
+/// How urgent the client says that its request is; the body may say otherwise.
+pub(super) fn client_priority(fields: &HeaderMap) -> Result<Option<Priority>, OipError> {
+    let Some(value) = fields.get(headers::CLIENT_PRIORITY) else { return Ok(None) };
+    // What is no text is no number either.
+    Priority::of_header(headers::CLIENT_PRIORITY, value.to_str().unwrap_or_default()).map(Some)
 }
 
 /// The client's own time limit: the smaller of `x-timeout-ms` and `grpc-timeout`.

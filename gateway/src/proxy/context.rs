@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
-use weir_protocol::{OipError, Reason, WorkerId};
+use weir_protocol::{OipError, Priority, Reason, WorkerId};
 use weir_routing::{Lease, Permit};
 
 use super::{body::Body, grpc::Exchange, names::Asked};
@@ -20,6 +20,8 @@ pub struct Context {
     pub(super) request_id: String,
     /// When the answer must be complete.
     pub(super) deadline: Deadline,
+    /// How urgent the client says that it is, in its header.
+    pub(super) priority: Option<Priority>,
     /// The configuration and fleet as one attempt sees them. Taken when the request came, and anew after an attempt
     /// failed: a worker that was away then may be back, and the one that failed may be gone.
     pub(super) snapshot: Arc<Snapshot>,
@@ -114,6 +116,7 @@ impl Context {
             arrived,
             request_id: String::new(),
             deadline,
+            priority: None,
             snapshot,
             grpc: Exchange::default(),
             asked: None,

@@ -98,6 +98,7 @@ impl Proxy {
         if let Some(timeout) = asked.filter(|timeout| *timeout < ctx.deadline.left()) {
             ctx.deadline = Deadline { at: Some(ctx.arrived + timeout), from_client: true };
         }
+        ctx.priority = classify::client_priority(&session.req_header().headers)?;
         if ctx.grpc.spoken {
             let prepared = self.prepare_grpc(session, ctx, &snapshot).await;
             prepared.map_err(|stop| stop.in_view_of(ctx.deadline))

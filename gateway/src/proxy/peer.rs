@@ -27,13 +27,14 @@ use super::{
 };
 
 /// Headers of a client that say nothing to a worker, or that it could use to speak for the gateway.
-const NOT_FORWARDED: [&str; 8] = [
+const NOT_FORWARDED: [&str; 9] = [
     "expect",
     "forwarded",
     "x-forwarded-for",
     "x-forwarded-host",
     "x-forwarded-proto",
     headers::CLIENT_TIMEOUT_MS,
+    headers::CLIENT_PRIORITY,
     headers::CLIENT_MODEL,
     headers::CLIENT_MODEL_VERSION,
 ];
@@ -183,6 +184,9 @@ pub(super) fn rewrite(session: &Session, request: &mut RequestHeader, ctx: &Cont
     if ctx.deadline.at.is_some() {
         let left_us = u64::try_from(left.as_micros()).unwrap_or(u64::MAX);
         request.insert_header(headers::DEADLINE_US, left_us)?;
+    }
+    if let Some(priority) = ctx.priority {
+        request.insert_header(headers::PRIORITY, priority.to_string())?;
     }
     if let Some(route) = asked.resolved() {
         request.insert_header(headers::ROUTE, route.to_string())?;

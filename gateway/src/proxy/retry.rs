@@ -32,9 +32,15 @@ pub(super) fn check_answer(response: &ResponseHeader, ctx: &Context) -> Result<(
 
 /// A worker refused. Answers the error that makes pingora begin another attempt, or `None` when the refusal is to be
 /// passed on to the client.
-pub(super) fn after_refusal(session: &Session, ctx: &mut Context) -> Option<Box<Error>> {
+pub(super) fn after_refusal(
+    session: &Session,
+    ctx: &mut Context,
+    response: &ResponseHeader,
+) -> Option<Box<Error>> {
     end_attempt(ctx);
-    if !next_attempt(session, ctx) {
+    // The deadline may be one that only the worker knows, from within the body: another would begin to count anew.
+    let over = response.headers.get(headers::REASON).is_some_and(|why| why == Reason::Deadline.name());
+    if over || !next_attempt(session, ctx) {
         return None;
     }
     let mut error = Error::new_up(REFUSED);

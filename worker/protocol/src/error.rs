@@ -102,6 +102,8 @@ reasons! {
     NotReady = "not-ready" => 503,
     /// The queue is full.
     QueueFull = "queue-full" => 503,
+    /// It was not started: it could not have been done by its deadline.
+    Shed = "shed" => 503,
     /// The process is going away.
     Draining = "draining" => 503,
     /// It does not fit in memory.
@@ -138,7 +140,8 @@ pub enum Refusal {
     Bounced,
     /// The queue is full.
     QueueFull,
-    /// It cannot finish in time.
+    /// It could not be done by its deadline, or the deadline has passed already; the answer's reason tells which
+    /// ([`Reason::Shed`], [`Reason::Deadline`]).
     Deadline,
     /// It does not fit in memory.
     Memory,
@@ -178,7 +181,7 @@ impl Refusal {
         match self {
             Self::Bounced => Reason::Overloaded,
             Self::QueueFull => Reason::QueueFull,
-            Self::Deadline => Reason::Deadline,
+            Self::Deadline => Reason::Shed,
             Self::Memory => Reason::Memory,
             Self::Draining => Reason::Draining,
             Self::NotReady => Reason::NotReady,

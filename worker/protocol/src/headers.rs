@@ -13,6 +13,8 @@ pub const ORCA_LOAD: &str = "endpoint-load-metrics";
 pub const REQUEST_ID: &str = "weir-request-id";
 /// Gateway to worker: time left until the deadline, in microseconds, decimal.
 pub const DEADLINE_US: &str = "weir-deadline-us";
+/// Gateway to worker: the priority that the client asked for ([`CLIENT_PRIORITY`]), decimal.
+pub const PRIORITY: &str = "weir-priority";
 /// Gateway to worker: the shared token that makes a peer trusted.
 pub const TOKEN: &str = "weir-token";
 /// Gateway to worker: the names in the request's body as the gateway read them, and what they mean
@@ -33,6 +35,9 @@ pub const CLIENT_REQUEST_ID: &str = "x-request-id";
 /// Client to gateway: the deadline, in milliseconds from now, decimal.
 pub const CLIENT_TIMEOUT_MS: &str = "x-timeout-ms";
 
+/// Client to gateway: the priority, 1 = first, decimal, for requests that have no `priority` parameter.
+pub const CLIENT_PRIORITY: &str = "x-priority";
+
 /// Client to gateway: the model, for requests that name none elsewhere.
 pub const CLIENT_MODEL: &str = "x-model";
 /// Client to gateway: the version or label, for requests that name none elsewhere.
@@ -47,12 +52,13 @@ mod tests {
 
     #[test]
     fn what_the_gateway_must_strip_carries_the_prefix_and_nothing_else_does() {
-        for internal in [REQUEST_ID, DEADLINE_US, TOKEN, ROUTE, REFUSED, SERVED, REASON] {
+        for internal in [REQUEST_ID, DEADLINE_US, PRIORITY, TOKEN, ROUTE, REFUSED, SERVED, REASON] {
             assert!(internal.starts_with(INTERNAL_PREFIX), "{internal}");
         }
         for public in [
             CLIENT_REQUEST_ID,
             CLIENT_TIMEOUT_MS,
+            CLIENT_PRIORITY,
             CLIENT_MODEL,
             CLIENT_MODEL_VERSION,
             INFERENCE_HEADER_CONTENT_LENGTH,

@@ -70,6 +70,19 @@ fn a_request_id_is_kept_when_it_is_printable_and_short_else_made() {
 }
 
 #[test]
+fn a_clients_priority_must_be_a_whole_number() {
+    assert_eq!(client_priority(&fields("x-priority", "3")), Ok(Some(Priority(3))));
+    assert_eq!(client_priority(&HeaderMap::new()), Ok(None));
+    for bad in ["", "high", "-1", "\u{fc}"] {
+        assert_eq!(
+            client_priority(&fields("x-priority", bad)).unwrap_err().reason,
+            Reason::BadRequest,
+            "{bad}"
+        );
+    }
+}
+
+#[test]
 fn a_client_timeout_must_be_a_positive_number_of_milliseconds() {
     assert_eq!(client_timeout(&fields("x-timeout-ms", "250")), Ok(Some(Duration::from_millis(250))));
     assert_eq!(client_timeout(&HeaderMap::new()), Ok(None));

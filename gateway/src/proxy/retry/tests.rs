@@ -67,6 +67,14 @@ fn reason(ctx: &Context) -> Option<Reason> {
     ctx.failure.as_ref().map(|failure| failure.reason)
 }
 
+/// A worker's refusal for want of time.
+fn refused(reason: Reason) -> ResponseHeader {
+    let mut response = ResponseHeader::build(reason.status(), None).unwrap();
+    response.insert_header(headers::REFUSED, Refusal::Deadline.name()).unwrap();
+    response.insert_header(headers::REASON, reason.name()).unwrap();
+    response
+}
+
 fn broken() -> Box<Error> {
     Error::new_up(ErrorType::ConnectionClosed)
 }
@@ -75,15 +83,24 @@ fn broken() -> Box<Error> {
 async fn a_refused_request_goes_to_every_other_worker_once_then_the_refusal_passes_on() {
     let (registry, _tasks) = fleet(3).await;
     let (session, mut ctx) = request(&registry).await;
+    let shed = refused(Reason::Shed);
     for _ in 0..2 {
-        assert!(after_refusal(&session, &mut ctx).is_some_and(|error| error.retry()));
+        assert!(after_refusal(&session, &mut ctx, &shed).is_some_and(|error| error.retry()));
         let next = ctx.attempts.next.as_ref().unwrap().endpoint().spec.id.clone();
         assert!(!ctx.attempts.tried.contains(&next), "{next} was tried already");
         begin(&mut ctx);
         assert_eq!(in_flight(&registry), 1, "the refused attempt gave its lease back");
     }
-    assert!(after_refusal(&session, &mut ctx).is_none(), "three attempts are the limit");
+    assert!(after_refusal(&session, &mut ctx, &shed).is_none(), "three attempts are the limit");
     assert_eq!(in_flight(&registry), 0);
+}
+
+#[tokio::test]
+async fn a_request_that_is_over_at_a_worker_goes_to_no_other() {
+    let (registry, _tasks) = fleet(2).await;
+    let (session, mut ctx) = request(&registry).await;
+    assert!(after_refusal(&session, &mut ctx, &refused(Reason::Deadline)).is_none());
+    assert_eq!((ctx.attempts.tried.len(), in_flight(&registry)), (1, 0), "the lease came back all the same");
 }
 
 #[tokio::test]

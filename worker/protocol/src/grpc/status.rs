@@ -48,6 +48,7 @@ pub fn code_of(reason: Reason) -> GrpcCode {
         Reason::WorkerFailed
         | Reason::NotReady
         | Reason::QueueFull
+        | Reason::Shed
         | Reason::Draining
         | Reason::Memory
         | Reason::Overloaded
