@@ -8,7 +8,14 @@ use std::{collections::BTreeMap, time::Duration};
 
 use weir_protocol::Refusal;
 
-use crate::{Cancel, DeviceSettings, Dropped, QueueSettings, Quote, Refused, ShapeKey, Ticket};
+use crate::{
+    Cancel, Costs, DeviceSettings, Dropped, QueueSettings, Refused, ShapeKey, Ticket, TurnOrder,
+    queue::Queue,
+    quote::{Ask, free_in, residual},
+    turns::Turns,
+};
+
+mod views;
 
 /// A queue of a device. Never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,9 +45,9 @@ pub struct Batch<T> {
 pub enum Next<T> {
     /// Run this, then say so with [`Device::finish`].
     Run(Batch<T>),
-    /// Ask again at this time (since the process's start), or when a ticket was admitted.
+    /// Ask again at this time (since the process's start), or when a ticket was admitted or a batch has ended.
     WaitUntil(Duration),
-    /// Nothing can run: ask again when a ticket was admitted.
+    /// Nothing can run: ask again when a ticket was admitted or a batch has ended.
     Idle,
 }
 
@@ -78,37 +85,52 @@ pub struct QueueView {
 pub struct Device<T> {
     settings: DeviceSettings,
     queues: BTreeMap<QueueId, Queue<T>>,
-    running: BTreeMap<BatchId, QueueId>,
+    turns: Turns<QueueId>,
+    running: BTreeMap<BatchId, Running>,
     dropped: Vec<Dropped<T>>,
     last_id: u64,
 }
 
+/// A batch that was handed out and has not ended.
 #[derive(Debug)]
-struct Queue<T> {
-    settings: QueueSettings,
-    entries: Vec<(Duration, Ticket<T>)>,
-    arrivals: u64,
-    running: u32,
+struct Running {
+    queue: QueueId,
+    shape: ShapeKey,
+    units: u32,
+    started: Duration,
+    expected: Duration,
 }
 
 impl<T: Cancel> Device<T> {
     /// A device without queues.
     #[must_use]
     pub fn new(settings: DeviceSettings) -> Self {
-        Self { settings, queues: BTreeMap::new(), running: BTreeMap::new(), dropped: Vec::new(), last_id: 0 }
+        Self {
+            settings,
+            queues: BTreeMap::new(),
+            turns: Turns::default(),
+            running: BTreeMap::new(),
+            dropped: Vec::new(),
+            last_id: 0,
+        }
     }
 
     /// Adds a queue, empty.
     pub fn add(&mut self, settings: QueueSettings) -> QueueId {
         let id = QueueId(self.fresh_id());
-        self.queues.insert(id, Queue { settings, entries: Vec::new(), arrivals: 0, running: 0 });
+        let turn_offset = match self.settings.turn_order {
+            TurnOrder::Arrival => Duration::ZERO,
+            TurnOrder::Slo => settings.default_timeout.unwrap_or_default() / 10,
+        };
+        self.queues.insert(id, Queue::new(settings, turn_offset));
         id
     }
 
-    /// Removes a queue and gives back what still waited in it. Batches of it that run end as they would.
+    /// Removes a queue and gives back what still waited in it, oldest first. Batches of it that run end as they would.
     pub fn remove(&mut self, queue: QueueId) -> Vec<Ticket<T>> {
-        let queue = self.queues.remove(&queue);
-        queue.map(|queue| queue.entries.into_iter().map(|(_, ticket)| ticket).collect()).unwrap_or_default()
+        let removed = self.queues.remove(&queue);
+        self.refresh(queue);
+        removed.map(Queue::drain).unwrap_or_default()
     }
 
     /// Lets the parts of one request into a queue: all of them or none. One request that fits a batch is one part. The
@@ -124,58 +146,73 @@ impl<T: Cancel> Device<T> {
         queue: QueueId,
         parts: Vec<Ticket<T>>,
     ) -> Result<Duration, Refused<T>> {
-        let Some(queue) = self.queues.get_mut(&queue) else {
+        let Some(found) = self.queues.get_mut(&queue) else {
             return Err(Refused { refusal: Refusal::NotReady, parts });
         };
         if parts.iter().any(|part| part.deadline.is_some_and(|deadline| deadline <= now)) {
             return Err(Refused { refusal: Refusal::Deadline, parts });
         }
-        let rows: u64 = parts.iter().map(|part| u64::from(part.rows)).sum();
-        let queued = queue.rows();
-        if queued > 0 && queued + rows > u64::from(queue.settings.max_queued_rows) {
-            return Err(Refused { refusal: Refusal::QueueFull, parts });
+        let rows = parts.iter().map(|part| u64::from(part.rows)).sum();
+        if !found.fits(rows) {
+            found.sweep(now, &mut self.dropped);
+            let fits = found.fits(rows);
+            self.refresh(queue);
+            if !fits {
+                return Err(Refused { refusal: Refusal::QueueFull, parts });
+            }
         }
-        queue.arrivals += 1;
-        queue.entries.extend(parts.into_iter().map(|part| (now, part)));
-        Ok(Duration::ZERO)
+        let quoted = self.quote_parts(now, queue, &parts);
+        self.push(now, queue, parts);
+        Ok(quoted)
     }
 
     /// Whether not even a request of one row would be let into the queue.
-    pub fn is_full(&mut self, _now: Duration, queue: QueueId) -> bool {
-        self.queues.get(&queue).is_some_and(|q| q.rows() >= u64::from(q.settings.max_queued_rows))
+    pub fn is_full(&mut self, now: Duration, queue: QueueId) -> bool {
+        let Some(found) = self.queues.get_mut(&queue).filter(|found| !found.fits(1)) else { return false };
+        found.sweep(now, &mut self.dropped);
+        let full = !found.fits(1);
+        self.refresh(queue);
+        full
     }
 
     /// What a free lane does at `now`.
     pub fn next(&mut self, now: Duration) -> Turn<T> {
-        let free = u32::try_from(self.running.len()).unwrap_or(u32::MAX) < self.settings.lanes;
-        let ready = self.queues.iter_mut().filter(|(_, q)| free && q.running < q.settings.lanes);
-        let oldest = ready.filter_map(|(id, q)| Some((q.entries.first()?.0, *id))).min();
-        let next = match oldest {
-            Some((_, id)) => self.form(now, id),
-            None => None,
+        self.wake(now);
+        let next = loop {
+            let Some(queue) = self.first_ready() else { break self.wait() };
+            // Without a batch it lost tickets, so this ends.
+            if let Some(batch) = self.form(now, queue) {
+                break Next::Run(batch);
+            }
         };
-        Turn { dropped: std::mem::take(&mut self.dropped), next: next.map_or(Next::Idle, Next::Run) }
+        self.drop_hopeless(now);
+        Turn { dropped: std::mem::take(&mut self.dropped), next }
     }
 
     /// Takes note that a batch has ended; its lane is free again.
-    pub fn finish(&mut self, _now: Duration, batch: BatchId, _ended: Ended) {
-        let queue = self.running.remove(&batch).and_then(|queue| self.queues.get_mut(&queue));
-        if let Some(queue) = queue {
-            queue.running -= 1;
+    pub fn finish(&mut self, now: Duration, batch: BatchId, ended: Ended) {
+        let Some(batch) = self.running.remove(&batch) else { return };
+        let Some(queue) = self.queues.get_mut(&batch.queue) else { return };
+        queue.running = queue.running.saturating_sub(1);
+        if let Ended::Ran(took) = ended {
+            queue.costs.observe(now, &batch.shape, batch.units, took);
         }
     }
 
-    /// What one more request to the queue would be told at `now`; `None` when there is no such queue.
+    /// What batches of the queue cost; `None` when there is no such queue.
     #[must_use]
-    pub fn quote(&self, _now: Duration, queue: QueueId) -> Option<Quote> {
-        self.queues.get(&queue).map(|_| Quote::default())
+    pub fn costs(&self, queue: QueueId) -> Option<&Costs> {
+        self.queues.get(&queue).map(|queue| &queue.costs)
     }
 
     /// What the queue looks like; all zero when there is no such queue.
     #[must_use]
     pub fn view(&self, queue: QueueId) -> QueueView {
-        let view =
-            |q: &Queue<T>| QueueView { queued_rows: q.rows(), arrivals: q.arrivals, running: q.running };
+        let view = |queue: &Queue<T>| QueueView {
+            queued_rows: queue.rows(),
+            arrivals: queue.admitted,
+            running: queue.running,
+        };
         self.queues.get(&queue).map(view).unwrap_or_default()
     }
 
@@ -184,38 +221,107 @@ impl<T: Cancel> Device<T> {
         self.last_id
     }
 
+    /// When a request in these parts would be done. All parts are of one bucket.
+    fn quote_parts(&self, now: Duration, id: QueueId, parts: &[Ticket<T>]) -> Duration {
+        let Some(first) = parts.first() else { return Duration::ZERO };
+        let sum =
+            |of: fn(&Ticket<T>) -> u32| parts.iter().fold(0, |sum: u32, part| sum.saturating_add(of(part)));
+        let ask = Ask { rows: sum(|part| part.rows), units: sum(|part| part.units) };
+        self.quote_for(now, id, &first.shape, ask).map_or(Duration::ZERO, |quote| quote.quote)
+    }
+
+    fn push(&mut self, now: Duration, id: QueueId, parts: Vec<Ticket<T>>) {
+        for part in parts {
+            let sequence = self.fresh_id();
+            let Some(queue) = self.queues.get_mut(&id) else { return };
+            let line = queue.arrive(now, &part.shape, part.rows);
+            queue.push(now, line, sequence, part);
+        }
+        if let Some(queue) = self.queues.get_mut(&id) {
+            queue.admitted += 1;
+        }
+        self.refresh(id);
+    }
+
+    /// Makes ready what has waited long enough for company.
+    fn wake(&mut self, now: Duration) {
+        while let Some(id) = self.turns.woken(now) {
+            if let Some(queue) = self.queues.get_mut(&id) {
+                queue.wake(now);
+            }
+            self.refresh(id);
+        }
+    }
+
+    /// The queue that a free lane serves. At most as many are blocked as there are lanes, so this looks at few.
+    fn first_ready(&self) -> Option<QueueId> {
+        if self.running.len() >= self.lanes() {
+            return None;
+        }
+        self.turns.ready().find(|id| self.queues.get(id).is_some_and(|queue| !queue.is_blocked()))
+    }
+
+    fn wait(&self) -> Next<T> {
+        if self.running.len() >= self.lanes() {
+            return Next::Idle;
+        }
+        let free = |id: &QueueId| self.queues.get(id).is_some_and(|queue| !queue.is_blocked());
+        let first = self.turns.waking().find(|(_, id)| free(id));
+        first.map_or(Next::Idle, |(time, _)| Next::WaitUntil(time))
+    }
+
     fn form(&mut self, now: Duration, id: QueueId) -> Option<Batch<T>> {
         let batch = BatchId(self.fresh_id());
         let queue = self.queues.get_mut(&id)?;
-        let mut shape: Option<ShapeKey> = None;
-        let (mut tickets, mut kept, mut rows, mut units) = (Vec::new(), Vec::new(), 0, 0);
-        for (arrived, ticket) in std::mem::take(&mut queue.entries) {
-            if let Some(cause) = ticket.dead(now) {
-                self.dropped.push(Dropped { cause, ticket });
-                continue;
-            }
-            let fits = rows == 0 || rows + ticket.rows <= queue.settings.max_batch_rows;
-            if fits && shape.as_ref().is_none_or(|shape| *shape == ticket.shape) {
-                shape.get_or_insert_with(|| ticket.shape.clone());
-                rows += ticket.rows;
-                units += ticket.units;
-                tickets.push(ticket);
-            } else {
-                kept.push((arrived, ticket));
-            }
+        let line = queue.first_ready()?;
+        let formed = queue.form(now, line, &mut self.dropped);
+        self.refresh(id);
+        let formed = formed?;
+        let (units, expected) = (formed.units, formed.expected);
+        self.running.insert(batch, Running { queue: id, shape: formed.shape, units, started: now, expected });
+        self.drop_hopeless_of(now, id);
+        Some(Batch { id: batch, queue: id, tickets: formed.tickets, rows: formed.rows, units })
+    }
+
+    /// Drops what no lane can serve in time any more, of every queue.
+    fn drop_hopeless(&mut self, now: Duration) {
+        for id in self.turns.doomed(now.saturating_add(self.free_in(now))) {
+            self.drop_hopeless_of(now, id);
         }
-        queue.entries = kept;
-        if tickets.is_empty() {
-            return None;
+    }
+
+    fn drop_hopeless_of(&mut self, now: Duration, id: QueueId) {
+        let start = now.saturating_add(self.start_in(now, id));
+        if let Some(queue) = self.queues.get_mut(&id) {
+            queue.drop_hopeless(now, start, &mut self.dropped);
         }
-        queue.running += 1;
-        self.running.insert(batch, id);
-        Some(Batch { id: batch, queue: id, tickets, rows, units })
+        self.refresh(id);
+    }
+
+    /// Until a lane is free.
+    fn free_in(&self, now: Duration) -> Duration {
+        free_in(self.settings.lanes, self.running.values().map(|batch| batch.left(now)))
+    }
+
+    /// Until a lane may serve this queue.
+    fn start_in(&self, now: Duration, id: QueueId) -> Duration {
+        let own = self.queues.get(&id).map_or(Duration::ZERO, |queue| self.own_free_in(now, id, queue));
+        own.max(self.free_in(now))
+    }
+
+    fn lanes(&self) -> usize {
+        usize::try_from(self.settings.lanes.max(1)).unwrap_or(usize::MAX)
+    }
+
+    /// Brings the standing of a queue up to date.
+    fn refresh(&mut self, id: QueueId) {
+        let standing = self.queues.get(&id).map(Queue::standing).unwrap_or_default();
+        self.turns.set(id, standing);
     }
 }
 
-impl<T> Queue<T> {
-    fn rows(&self) -> u64 {
-        self.entries.iter().map(|(_, ticket)| u64::from(ticket.rows)).sum()
+impl Running {
+    fn left(&self, now: Duration) -> Duration {
+        residual(self.expected, now.saturating_sub(self.started))
     }
 }

@@ -12,10 +12,13 @@ mod cost;
 mod costs;
 mod device;
 pub mod old;
+mod queue;
 pub mod quote;
 mod settings;
 mod ticket;
+mod turns;
 mod useful;
+mod window;
 
 pub use arrivals::Arrivals;
 pub use cost::BatchCost;

@@ -1,0 +1,277 @@
+//! The queue of one model version: its buckets, what they cost, and how a batch of one of them is formed.
+//!
+//! Decides when a bucket is ready to run, what of it runs together (with `window`) and what is dropped instead. Knows
+//! nothing of other queues and lanes: turns among queues, and when a lane is free, are `device`'s.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::{
+    BatchCost, Cancel, Cause, Costs, Dropped, QueueSettings, ShapeKey, Ticket,
+    turns::{Standing, Turns},
+    window::{self, Bounds, Pick},
+};
+
+pub(crate) mod line;
+pub(crate) mod rank;
+
+use line::{Line, Patience};
+
+/// Shortest time between two searches of a full queue for tickets that nobody waits for. Without it every refusal of an
+/// overload would cost a walk over the whole queue (1,024 tickets: some 10 us); with it at most about 1 % of a core.
+const SWEEP_INTERVAL: Duration = Duration::from_millis(1);
+
+/// Most buckets that are kept while nothing waits in them, to remember how fast their requests arrive. Clients choose
+/// shapes where a model names no buckets.
+const IDLE_LINES: usize = 64;
+
+/// A batch that was taken out of its queue.
+#[derive(Debug)]
+pub(crate) struct Formed<T> {
+    pub(crate) tickets: Vec<Ticket<T>>,
+    pub(crate) rows: u32,
+    pub(crate) units: u32,
+    pub(crate) shape: ShapeKey,
+    /// How long it should take.
+    pub(crate) expected: Duration,
+}
+
+/// The queue of one model version.
+#[derive(Debug)]
+pub(crate) struct Queue<T> {
+    pub(crate) settings: QueueSettings,
+    pub(crate) costs: Costs,
+    /// Batches of it that run.
+    pub(crate) running: u32,
+    /// Requests that were admitted.
+    pub(crate) admitted: u64,
+    /// What the turn order adds to arrivals.
+    pub(crate) turn_offset: Duration,
+    lines: BTreeMap<u64, Line<T>>,
+    numbers: BTreeMap<ShapeKey, u64>,
+    last_number: u64,
+    turns: Turns<u64>,
+    rows: u64,
+    swept: Option<Duration>,
+}
+
+impl<T: Cancel> Queue<T> {
+    pub(crate) fn new(settings: QueueSettings, turn_offset: Duration) -> Self {
+        Self {
+            costs: Costs::new(&settings.costs),
+            settings,
+            running: 0,
+            admitted: 0,
+            turn_offset,
+            lines: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            last_number: 0,
+            turns: Turns::default(),
+            rows: 0,
+            swept: None,
+        }
+    }
+
+    /// The bucket of that shape, if anything ever waited there and it is not forgotten.
+    pub(crate) fn line(&self, shape: &ShapeKey) -> Option<&Line<T>> {
+        self.lines.get(self.numbers.get(shape)?)
+    }
+
+    /// Shapes of the buckets in which something waits.
+    pub(crate) fn waiting_shapes(&self) -> impl Iterator<Item = &ShapeKey> + Clone {
+        self.turns.keys().filter_map(|number| self.lines.get(&number)).map(Line::shape)
+    }
+
+    /// Rows that wait.
+    pub(crate) fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// How all its buckets stand together.
+    pub(crate) fn standing(&self) -> Standing {
+        self.turns.summary()
+    }
+
+    /// The bucket whose turn it is.
+    pub(crate) fn first_ready(&self) -> Option<u64> {
+        self.turns.ready().next()
+    }
+
+    /// Whether as many batches of it run as may.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.running >= self.settings.lanes.max(1)
+    }
+
+    /// Whether the next request should be tried whatever the costs say, for nothing would run that could correct them.
+    pub(crate) fn must_try(&self, now: Duration) -> bool {
+        self.running == 0 && self.costs.stale(now)
+    }
+
+    /// Everything that waits, oldest first.
+    pub(crate) fn drain(self) -> Vec<Ticket<T>> {
+        let mut tickets: Vec<_> = self.lines.into_values().flat_map(Line::drain).collect();
+        tickets.sort_unstable_by_key(|(sequence, _)| *sequence);
+        tickets.into_iter().map(|(_, ticket)| ticket).collect()
+    }
+
+    /// Whether so many rows fit. An empty queue takes any number.
+    pub(crate) fn fits(&self, rows: u64) -> bool {
+        self.rows == 0 || self.rows.saturating_add(rows) <= u64::from(self.settings.max_queued_rows)
+    }
+
+    /// Moves tickets that nobody waits for out of every bucket, unless that was done a moment ago.
+    pub(crate) fn sweep(&mut self, now: Duration, dropped: &mut Vec<Dropped<T>>) {
+        if self.swept.is_some_and(|last| now.saturating_sub(last) < SWEEP_INTERVAL) {
+            return;
+        }
+        self.swept = Some(now);
+        let numbers: Vec<_> = self.turns.keys().collect();
+        for number in numbers {
+            let Some(line) = self.lines.get(&number) else { continue };
+            let gone = line.all_cancelled().into_iter().chain(line.hopeless(now, None)).collect();
+            self.discard(now, number, gone, dropped);
+        }
+    }
+
+    /// Counts rows that wanted to join a bucket, and names the bucket.
+    pub(crate) fn arrive(&mut self, now: Duration, shape: &ShapeKey, rows: u32) -> u64 {
+        let number = self.numbers.get(shape).copied().unwrap_or_else(|| {
+            self.last_number += 1;
+            self.numbers.insert(shape.clone(), self.last_number);
+            self.last_number
+        });
+        let line = self.lines.entry(number).or_insert_with(|| Line::new(shape.clone()));
+        line.arrivals.record(now, rows);
+        number
+    }
+
+    /// Appends a ticket to the bucket of that number.
+    pub(crate) fn push(&mut self, now: Duration, number: u64, sequence: u64, ticket: Ticket<T>) {
+        let patience = Patience { delay: self.settings.max_queue_delay, ageing: self.settings.ageing };
+        let Some(line) = self.lines.get_mut(&number) else { return };
+        self.rows += u64::from(ticket.rows);
+        line.push(now, sequence, patience, ticket);
+        self.refresh(now, number);
+    }
+
+    /// Makes ready what has waited long enough for company.
+    pub(crate) fn wake(&mut self, now: Duration) {
+        while let Some(number) = self.turns.woken(now) {
+            self.refresh(now, number);
+        }
+    }
+
+    /// Takes a batch out of a bucket. `None` when there were tickets to drop first: then it may be another's turn.
+    pub(crate) fn form(
+        &mut self,
+        now: Duration,
+        number: u64,
+        dropped: &mut Vec<Dropped<T>>,
+    ) -> Option<Formed<T>> {
+        let tried = self.must_try(now);
+        let max_rows = self.settings.max_batch_rows.max(1);
+        let line = self.lines.get_mut(&number)?;
+        line.rise(now, self.settings.ageing);
+        let cost = self.costs.of(line.shape());
+        let mut gone = line.cancelled_heads();
+        gone.extend(line.hopeless(now, (!tried).then_some(cost)));
+        let mut pick = Pick::default();
+        if gone.is_empty() {
+            pick = window::choose(line.ranks(), &Bounds { now, cost, max_rows });
+            let taken = pick.taken.iter().map(|(sequence, _)| *sequence);
+            gone.extend(taken.filter(|sequence| line.cancelled(*sequence)));
+        }
+        if !gone.is_empty() {
+            self.discard(now, number, gone, dropped);
+            return None;
+        }
+        self.trim(now, number, cost, &mut pick);
+        self.take(now, number, cost, &pick)
+    }
+
+    /// Drops what is certain not to be done by its deadline when nothing of the queue starts before `start`.
+    pub(crate) fn drop_hopeless(&mut self, now: Duration, start: Duration, dropped: &mut Vec<Dropped<T>>) {
+        let tried = self.must_try(now);
+        for number in self.turns.doomed(start) {
+            let Some(line) = self.lines.get(&number) else { continue };
+            let cost = self.costs.of(line.shape());
+            let gone = if tried { line.hopeless(now, None) } else { line.hopeless(start, Some(cost)) };
+            self.discard(now, number, gone, dropped);
+        }
+    }
+
+    /// Cuts a choice to a size that is worth while or preferred, where all that it leaves out stay in time.
+    fn trim(&self, now: Duration, number: u64, cost: BatchCost, pick: &mut Pick) {
+        let Some(line) = self.lines.get(&number) else { return };
+        let useful = self.useful_rows(line.shape());
+        let filled = pick.rows.min(useful);
+        let preferred = self.settings.preferred_batch_rows.iter().rfind(|rows| **rows <= filled);
+        let size = preferred.copied().unwrap_or(useful);
+        if size >= pick.rows || line.rows() > u64::from(self.settings.max_batch_rows) {
+            return;
+        }
+        let mut cut = Pick { taken: pick.taken.clone(), ..*pick };
+        cut.cut(size);
+        let left = pick.units.saturating_sub(cut.units);
+        let both = cost.of(cut.units).saturating_add(cost.of(left));
+        if now.saturating_add(window::with_margin(both)) <= pick.tightest() {
+            *pick = cut;
+        }
+    }
+
+    /// Most rows that are worth while in a batch of this shape.
+    fn useful_rows(&self, shape: &ShapeKey) -> u32 {
+        let useful = self.settings.useful_rows.iter().find(|(bucket, _)| bucket == shape);
+        let most = self.settings.max_batch_rows.max(1);
+        useful.map_or(most, |(_, rows)| (*rows).clamp(1, most))
+    }
+
+    /// Rows at which a batch of this shape waits no longer for company.
+    pub(crate) fn ready_rows(&self, shape: &ShapeKey) -> u32 {
+        let useful = self.useful_rows(shape);
+        self.settings.preferred_batch_rows.first().map_or(useful, |rows| useful.min(*rows)).max(1)
+    }
+
+    fn take(&mut self, now: Duration, number: u64, cost: BatchCost, pick: &Pick) -> Option<Formed<T>> {
+        let line = self.lines.get_mut(&number)?;
+        let shape = line.shape().clone();
+        let tickets: Vec<_> = pick.taken.iter().filter_map(|(sequence, _)| line.remove(*sequence)).collect();
+        self.rows = self.rows.saturating_sub(u64::from(pick.rows));
+        self.refresh(now, number);
+        if tickets.is_empty() {
+            return None;
+        }
+        self.running += 1;
+        let expected = cost.of(pick.units);
+        Some(Formed { tickets, rows: pick.rows, units: pick.units, shape, expected })
+    }
+
+    fn discard(&mut self, now: Duration, number: u64, gone: Vec<u64>, dropped: &mut Vec<Dropped<T>>) {
+        let Some(line) = self.lines.get_mut(&number) else { return };
+        for ticket in gone.into_iter().filter_map(|sequence| line.remove(sequence)) {
+            self.rows = self.rows.saturating_sub(u64::from(ticket.rows));
+            dropped.push(Dropped { cause: ticket.dead(now).unwrap_or(Cause::Hopeless), ticket });
+        }
+        self.refresh(now, number);
+    }
+
+    /// Brings the standing of a bucket up to date.
+    fn refresh(&mut self, now: Duration, number: u64) {
+        let Some(line) = self.lines.get(&number) else { return };
+        let standing = self.standing_of(now, line);
+        let forget = line.is_empty() && self.lines.len() > IDLE_LINES;
+        self.turns.set(number, standing);
+        if forget && let Some(line) = self.lines.remove(&number) {
+            self.numbers.remove(line.shape());
+        }
+    }
+
+    fn standing_of(&self, now: Duration, line: &Line<T>) -> Standing {
+        let Some((arrived, sequence)) = line.oldest() else { return Standing::default() };
+        let doom = line.doom(self.costs.of(line.shape()));
+        let full = self.settings.max_queue_delay.is_zero()
+            || line.rows() >= u64::from(self.ready_rows(line.shape()));
+        let due = if full { None } else { line.due().filter(|due| *due > now) };
+        let turn = (arrived.saturating_add(self.turn_offset), sequence);
+        Standing { ready: due.is_none().then_some(turn), wakes: due, doom }
+    }
+}
