@@ -4,6 +4,10 @@
 //! keep-alive connections. Compares the CPU time of the worker's process per request: wall times of a machine that has
 //! other work say little. Prints medians: a table for people and one JSON line per model.
 
+#[path = "../support/client.rs"]
+mod client;
+#[path = "../support/cpu.rs"]
+mod cpu;
 #[path = "../support/load.rs"]
 mod load;
 mod models;
@@ -83,16 +87,18 @@ async fn measure(served: &Served, model: &Model, length: Duration) -> Result<Fou
 }
 
 async fn cost(served: &Served, model: &Model, binary: bool, length: Duration) -> Result<Cost> {
-    let load = Load::start(served.address, model.name, &models::request(binary)?, CONNECTIONS).await?;
+    let load = Load::start(served.address, model.name, &models::request(binary)?, CONNECTIONS, None).await?;
     tokio::time::sleep(SETTLE).await;
-    let sample = || anyhow::Ok((load.answered(), served.cpu()?, served.lane_cpu(model.name)?));
-    let (first, cpu, lane) = sample()?;
+    let sample = || {
+        anyhow::Ok((load.answered(), cpu::of_process(served.child.id())?, cpu::of_lanes(served.child.id())?))
+    };
+    let (first, whole, lane) = sample()?;
     tokio::time::sleep(length).await;
-    let (last, cpu_after, lane_after) = sample()?;
+    let (last, whole_after, lane_after) = sample()?;
     load.stop().await?;
     let requests = f64::from(u32::try_from(last - first)?);
     let each = |seconds: f64| seconds / requests * 1e6;
-    Ok(Cost { whole: each(cpu_after - cpu), lane: each(lane_after - lane) })
+    Ok(Cost { whole: each(whole_after - whole), lane: each(lane_after - lane) })
 }
 
 impl Found {

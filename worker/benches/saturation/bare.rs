@@ -1,14 +1,14 @@
 //! The forward pass with nothing around it: the ceiling.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use anyhow::Result;
 use tch::{CModule, Device, Kind, Tensor};
 use weir_worker::clock::Clock;
 
 use crate::{
+    cpu,
     models::{MAX_BATCH, Model},
-    worker::cpu_seconds,
 };
 
 /// The kernel's account of the calling thread.
@@ -61,12 +61,12 @@ impl Bare {
         for _ in 0..3 {
             drop(self.module.forward_ts(&[&input])?);
         }
-        let (clock, cpu, mut passes) = (Clock::start(), cpu_seconds(THIS_THREAD)?, 0_u32);
+        let (clock, before, mut passes) = (Clock::start(), cpu::seconds(Path::new(THIS_THREAD))?, 0_u32);
         while clock.now() < self.length {
             drop(self.module.forward_ts(&[&input])?);
             passes += 1;
         }
         let passes = f64::from(passes);
-        Ok((clock.now().as_secs_f64() / passes, (cpu_seconds(THIS_THREAD)? - cpu) / passes))
+        Ok((clock.now().as_secs_f64() / passes, (cpu::seconds(Path::new(THIS_THREAD))? - before) / passes))
     }
 }

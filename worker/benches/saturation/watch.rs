@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use weir_worker::clock::Clock;
 
-use crate::{load::Load, models::Model, worker::Served};
+use crate::{cpu, load::Load, models::Model, page::Page, worker::Served};
 
 /// Looks at a running worker now and then.
 pub(crate) struct Watch<'a> {
@@ -23,12 +23,8 @@ impl Watch<'_> {
     }
 
     async fn sample(&self, model: &Model, load: &Load) -> Result<Sample> {
-        let text = self.served.get("/metrics").await?;
-        let value = |name: &str| -> Result<f64> {
-            let start = format!("weir_worker_{name}{{model=\"{}\"", model.name);
-            let line = text.lines().find(|line| line.starts_with(&start)).context(start)?;
-            Ok(line.rsplit(' ').next().context("a value")?.parse()?)
-        };
+        let page = Page(self.served.get("/metrics").await?);
+        let value = |name| page.value(name, model.name);
         Ok(Sample {
             at: self.clock.now(),
             answered: load.answered(),
@@ -36,9 +32,8 @@ impl Watch<'_> {
             rows: value("batch_rows_sum")?,
             forward: value("forward_seconds_sum")?,
             busy: value("batch_seconds_sum")?,
-            overhead: (value("overhead_seconds_sum")?, value("overhead_seconds_count")?),
-            cpu: self.served.cpu()?,
-            lane_cpu: self.served.lane_cpu(model.name)?,
+            cpu: cpu::of_process(self.served.child.id())?,
+            lane_cpu: cpu::of_lanes(self.served.child.id())?,
         })
     }
 }
@@ -50,8 +45,6 @@ struct Sample {
     rows: f64,
     forward: f64,
     busy: f64,
-    /// Sum in seconds, and count.
-    overhead: (f64, f64),
     cpu: f64,
     lane_cpu: f64,
 }
@@ -105,11 +98,5 @@ impl Window {
     pub(crate) fn cpu_outside_forward(&self) -> f64 {
         let forward = self.delta(|s| s.lane_cpu) * self.delta(|s| s.forward) / self.delta(|s| s.busy);
         (self.delta(|s| s.cpu) - forward) / self.requests() * 1e5
-    }
-
-    /// Mean of the worker's own time for a request.
-    pub(crate) fn overhead(&self) -> Duration {
-        let mean = self.delta(|s| s.overhead.0) / self.delta(|s| s.overhead.1);
-        Duration::from_secs_f64(mean.max(0.0))
     }
 }

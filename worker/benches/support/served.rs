@@ -1,4 +1,4 @@
-//! The real worker as a process on loopback, for benchmarks: started, asked, and its CPU time read.
+//! The real worker as a process on loopback, for benchmarks: started and asked.
 
 use std::{
     fs,
@@ -17,7 +17,8 @@ use tokio::{
 
 /// A running worker. Killed on drop.
 pub(crate) struct Served {
-    child: Child,
+    /// Its process.
+    pub(crate) child: Child,
     pub(crate) address: SocketAddr,
     _folder: tempfile::TempDir,
 }
@@ -64,33 +65,6 @@ impl Served {
         stream.read_to_string(&mut answer).await?;
         Ok(answer)
     }
-
-    /// CPU seconds of the whole process.
-    pub(crate) fn cpu(&self) -> Result<f64> {
-        cpu_seconds(&format!("/proc/{}/stat", self.child.id()))
-    }
-
-    /// CPU seconds of a model's first lane.
-    pub(crate) fn lane_cpu(&self, model: &str) -> Result<f64> {
-        let name = format!("{model}-0");
-        for thread in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
-            let path = thread?.path();
-            if fs::read_to_string(path.join("comm"))?.trim() == name {
-                return cpu_seconds(&path.join("stat").display().to_string());
-            }
-        }
-        anyhow::bail!("the worker has no lane thread named {name}")
-    }
-}
-
-/// CPU seconds, user and system, from a `stat` file.
-pub(crate) fn cpu_seconds(file: &str) -> Result<f64> {
-    let text = fs::read_to_string(file)?;
-    // Fields 14 and 15; the name before them is in brackets and may hold spaces.
-    let fields = text.rsplit(") ").next().context("a stat file")?.split(' ');
-    let ticks: u32 = fields.skip(11).take(2).map(str::parse::<u32>).sum::<Result<_, _>>()?;
-    // Linux counts these in hundredths of a second for every program.
-    Ok(f64::from(ticks) / 100.0)
 }
 
 /// The worker to measure: `WEIR_BIN_DIR` if it is set, else the one that cargo built beside this.
