@@ -46,6 +46,7 @@ pub(crate) fn report(seq: u64, models: &[(&str, u64, Lifecycle)]) -> LoadReport 
         queued: 0,
         in_flight: 0,
         arrivals: 0,
+        estimate: None,
     };
     LoadReport {
         format: weir_protocol::load::FORMAT,

@@ -13,7 +13,10 @@ use weir_protocol::{
     load::{DeviceLoad, FORMAT},
 };
 
+pub(crate) use self::estimate::estimate;
 use crate::{device::Cpu, model::store::Store};
+
+mod estimate;
 
 /// Makes load reports.
 #[derive(Debug)]

@@ -93,6 +93,7 @@ fn report() -> Result<LoadReport> {
         queued: 0,
         in_flight: 0,
         arrivals: 0,
+        estimate: None,
     };
     let device =
         DeviceLoad { id: 0, name: "cpu".to_owned(), total: Bytes::mib(1024), free: Bytes::mib(1024) };

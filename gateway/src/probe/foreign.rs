@@ -169,6 +169,7 @@ fn replica(id: u32, ((model, version), known): ((ModelName, Version), Known)) ->
         queued: 0,
         in_flight: 0,
         arrivals: 0,
+        estimate: None,
     }
 }
 

@@ -105,6 +105,42 @@ pub struct ReplicaLoad {
     pub in_flight: u64,
     /// Requests accepted so far.
     pub arrivals: u64,
+    /// How fast it is and when it would answer one more request; absent while it is not
+    /// loaded, and from foreign workers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<Estimate>,
+}
+
+/// What a worker expects of a model version that serves. Durations only; docs/BATCHING.md has the formulas.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Estimate {
+    /// What batches cost, by bucket: those that warm-up measured, then those learned since. Empty while nothing is known.
+    pub latency: Vec<BatchLatency>,
+    /// How much longer batches take of late than `latency` says, in thousandths: 1000 = just so; 250 to 20,000. 0 from a
+    /// worker that does not say.
+    pub scale_milli: u32,
+    /// Until one more request of one row would be answered.
+    pub quote_us: u64,
+    /// The same, if the batches ahead of it and its own fill up; never less.
+    pub quote_admission_us: u64,
+    /// What `quote_us` is while the device is idle.
+    pub floor_us: u64,
+    /// Device time that one more row takes at full batches.
+    pub marginal_ns: u64,
+    /// Rows per thousand seconds at full batches, with the device to itself.
+    pub capacity_mrps: u64,
+}
+
+/// Time of a batch of n rows of one bucket: base + n x per unit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchLatency {
+    /// Sizes of the free dimensions, padded; empty for a model without any.
+    pub shape: Vec<u64>,
+    /// What every batch costs.
+    pub base_us: u64,
+    /// What each row adds.
+    pub per_unit_ns: u64,
 }
 
 fn versioned() -> bool {
@@ -131,6 +167,18 @@ mod tests {
         Lifecycle::Failed,
     ];
 
+    fn estimate() -> Estimate {
+        Estimate {
+            latency: vec![BatchLatency { shape: vec![128], base_us: 8_000, per_unit_ns: 1_000_000 }],
+            scale_milli: 1_100,
+            quote_us: 15_000,
+            quote_admission_us: 31_000,
+            floor_us: 9_900,
+            marginal_ns: 1_375_000,
+            capacity_mrps: 727_272,
+        }
+    }
+
     fn report() -> LoadReport {
         let failed = ReplicaLoad {
             id: 1,
@@ -145,6 +193,7 @@ mod tests {
             queued: 1,
             in_flight: 3,
             arrivals: u64::MAX,
+            estimate: None,
         };
         LoadReport {
             format: FORMAT,
@@ -155,7 +204,13 @@ mod tests {
             devices: vec![DeviceLoad { id: 0, name: "cpu".into(), total: Bytes(4096), free: Bytes(512) }],
             models: vec![
                 failed.clone(),
-                ReplicaLoad { id: 2, state: Lifecycle::Serving, reason: None, ..failed },
+                ReplicaLoad {
+                    id: 2,
+                    state: Lifecycle::Serving,
+                    reason: None,
+                    estimate: Some(estimate()),
+                    ..failed
+                },
             ],
         }
     }
@@ -178,6 +233,14 @@ mod tests {
             })
         );
         assert_eq!(value["models"][1].get("reason"), None, "no reason without a failure");
+        assert_eq!(
+            value["models"][1]["estimate"],
+            json!({
+                "latency": [{"shape": [128], "base_us": 8_000, "per_unit_ns": 1_000_000}], "scale_milli": 1_100,
+                "quote_us": 15_000, "quote_admission_us": 31_000, "floor_us": 9_900, "marginal_ns": 1_375_000,
+                "capacity_mrps": 727_272,
+            })
+        );
         for (key, expected) in [
             ("format", json!(1)),
             ("worker", json!("w-1")),
@@ -187,6 +250,14 @@ mod tests {
         ] {
             assert_eq!(value[key], expected, "{key}");
         }
+    }
+
+    #[test]
+    fn an_estimate_of_which_a_worker_says_only_a_part_is_read() {
+        let mut value = serde_json::to_value(report()).unwrap();
+        value["models"][1]["estimate"] = json!({"floor_us": 7});
+        let read = serde_json::from_value::<LoadReport>(value).unwrap();
+        assert_eq!(read.models[1].estimate, Some(Estimate { floor_us: 7, ..Estimate::default() }));
     }
 
     #[test]

@@ -9,8 +9,8 @@
 use std::time::Duration;
 
 use weir_batching::{
-    Batch, BatchId, Cancel, Device, DeviceSettings, Dropped, Ended, Next, QueueId, QueueSettings, QueueView,
-    Quote, Refused, Ticket, Turn,
+    Batch, BatchId, Cancel, Costs, Device, DeviceSettings, Dropped, Ended, Next, QueueId, QueueSettings,
+    QueueView, Quote, Refused, Ticket, Turn,
 };
 use weir_protocol::Refusal;
 
@@ -90,6 +90,12 @@ impl<T: Cancel> Handover<T> {
     pub(super) fn quote(&self, now: impl Fn() -> Duration, queue: QueueId) -> Option<Quote> {
         let state = self.state.lock();
         state.device.quote(now(), queue)
+    }
+
+    /// As [`Device::quote`] and [`Device::costs`], at one moment.
+    pub(super) fn expected(&self, now: impl Fn() -> Duration, queue: QueueId) -> Option<(Quote, Costs)> {
+        let state = self.state.lock();
+        Some((state.device.quote(now(), queue)?, state.device.costs(queue)?.clone()))
     }
 
     /// As [`Device::view`].

@@ -8,9 +8,10 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 use weir_batching::{QueueId, Quote, Refused, Ticket};
+use weir_protocol::load::Estimate;
 
 use super::{Done, Job, JobError, Served, Shared};
-use crate::model::ModelSpec;
+use crate::{model::ModelSpec, report};
 
 /// The queue of one model version on the device's lanes.
 pub struct Queue {
@@ -68,6 +69,13 @@ impl Queue {
     #[must_use]
     pub fn quote(&self) -> Option<Quote> {
         self.shared.handover.quote(|| self.shared.clock.now(), self.id)
+    }
+
+    /// The same and what batches cost, for the load report.
+    #[must_use]
+    pub fn estimate(&self) -> Option<Estimate> {
+        let (quote, costs) = self.shared.handover.expected(|| self.shared.clock.now(), self.id)?;
+        Some(report::estimate(&quote, &costs))
     }
 
     /// Refuses what comes from now on and waits until what is queued has run. Blocks.

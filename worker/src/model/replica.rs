@@ -163,6 +163,7 @@ impl Replica {
             queued: state.queue().map_or(0, |queue| queue.queued_rows()),
             in_flight: self.in_flight.load(Ordering::Relaxed),
             arrivals: self.arrivals.load(Ordering::Relaxed),
+            estimate: state.queue().and_then(|queue| queue.estimate()),
         }
     }
 }

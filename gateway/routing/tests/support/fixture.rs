@@ -68,6 +68,7 @@ pub(crate) fn report(endpoint: &Endpoint, models: &[(&str, u64, Lifecycle)]) -> 
         queued: 0,
         in_flight: 0,
         arrivals: 0,
+        estimate: None,
     };
     Arc::new(LoadReport {
         format: weir_protocol::load::FORMAT,

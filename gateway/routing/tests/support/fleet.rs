@@ -81,5 +81,6 @@ fn serving(number: usize) -> ReplicaLoad {
         queued: 0,
         in_flight: 0,
         arrivals: 0,
+        estimate: None,
     }
 }
