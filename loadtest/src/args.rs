@@ -1,5 +1,7 @@
 //! The command line of `weir-loadtest`. Only the binary knows it; the library takes checked values.
 
+mod simulate;
+
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use anyhow::{Context, Result, bail};
@@ -8,7 +10,10 @@ use http::{HeaderName, HeaderValue};
 use weir_loadtest::{Encoding, InputSpec, Process};
 use weir_protocol::{ModelName, Version};
 
-/// Open-loop load against a Weir gateway, a worker, or any server of the Open Inference Protocol.
+pub(crate) use self::simulate::{BatchingArgs, SimulateCommand};
+
+/// Open-loop load against a Weir gateway, a worker, or any server of the Open Inference Protocol; and studies in
+/// virtual time of the code that decides in them.
 #[derive(Debug, Parser)]
 #[command(name = "weir-loadtest", version)]
 pub(crate) struct Cli {
@@ -20,6 +25,9 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Sends requests on a schedule and reports latency, losses and accuracy.
     Run(RunArgs),
+    /// Runs the deciding code itself against simulated clients and devices, in virtual time.
+    #[command(subcommand)]
+    Simulate(SimulateCommand),
 }
 
 const EXAMPLES: &str = "\
@@ -37,6 +45,9 @@ Examples:
 
   Binary tensors of a given shape, four rows a request, evenly spaced, as one JSON object:
     weir-loadtest run --model mlp --input x:FP32:4x1024 --encoding binary --arrivals constant --rate 50 -o json
+
+  More than the server can do, answers useful for 50 ms: how many come in time, how soon are the others refused?
+    weir-loadtest run --model mlp --encoding binary --rate 6000 --connections 1024 --deadline 50ms --duration 30s
 
   Kill a worker when half of the requests were due, and see what is lost:
     weir-loadtest run --model digits --rate 500 --requests 5000 --at '50%:kill -9 4711'
@@ -81,6 +92,10 @@ pub(crate) struct RunArgs {
     /// Time limit of a request, counted from when it was due
     #[arg(long, default_value = "30s", value_parser = humantime::parse_duration)]
     pub(crate) timeout: Duration,
+
+    /// How long a result is useful, counted from when it was due; sent as x-timeout-ms, and results in time are counted
+    #[arg(long, value_parser = humantime::parse_duration)]
+    pub(crate) deadline: Option<Duration>,
 
     /// Seed of arrivals and random tensors
     #[arg(long, default_value_t = 1)]
@@ -161,7 +176,7 @@ pub(crate) enum OutputArg {
     /// A table for people
     #[default]
     Table,
-    /// One JSON object on one line
+    /// JSON for programs
     Json,
 }
 

@@ -14,6 +14,7 @@ pub mod metadata;
 pub mod payload;
 pub mod report;
 pub mod samples;
+pub mod simulate;
 pub mod tally;
 pub mod target;
 

@@ -4,6 +4,7 @@
 
 mod args;
 mod run;
+mod study;
 
 use std::process::ExitCode;
 
@@ -12,8 +13,11 @@ use clap::Parser;
 use crate::args::{Cli, Command};
 
 fn main() -> ExitCode {
-    let Command::Run(args) = Cli::parse().command;
-    match run::run(args) {
+    let done = match Cli::parse().command {
+        Command::Run(args) => run::run(args),
+        Command::Simulate(command) => study::simulate(command),
+    };
+    match done {
         Ok(exit) => exit,
         Err(error) => {
             eprintln!("weir-loadtest: {error:#}");

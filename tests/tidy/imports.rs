@@ -6,13 +6,14 @@ use crate::source::Source;
 
 /// Files that may read the environment or the disk: loading of configuration, reload, the worker's main and model
 /// repository, and programs that only build, load or measure.
-const READERS: [&str; 13] = [
+const READERS: [&str; 14] = [
     "config/src/outside.rs",
     "config/src/reader.rs",
     "config/src/value/secret.rs",
     "gateway/benches/",
     "gateway/src/reload.rs",
     "loadtest/src/run.rs",
+    "loadtest/src/study.rs",
     "worker/benches/",
     "worker/build.rs",
     "worker/examples/",
