@@ -11,10 +11,11 @@ use weir_protocol::Refusal;
 use crate::{
     Cancel, Costs, DeviceSettings, Dropped, QueueSettings, Refused, ShapeKey, Ticket, TurnOrder,
     queue::Queue,
-    quote::{Ask, free_in, residual},
+    quote::{free_in, residual},
     turns::Turns,
 };
 
+mod forecast;
 mod views;
 
 /// A queue of a device. Never reused.
@@ -161,9 +162,13 @@ impl<T: Cancel> Device<T> {
                 return Err(Refused { refusal: Refusal::QueueFull, parts });
             }
         }
-        let quoted = self.quote_parts(now, queue, &parts);
+        let forecast = self.foresee(now, queue, &parts);
+        if forecast.is_some_and(|forecast| !forecast.in_time) {
+            self.arrive(now, queue, &parts);
+            return Err(Refused { refusal: Refusal::Deadline, parts });
+        }
         self.push(now, queue, parts);
-        Ok(quoted)
+        Ok(forecast.map_or(Duration::ZERO, |forecast| forecast.quoted))
     }
 
     /// Whether not even a request of one row would be let into the queue.
@@ -221,13 +226,12 @@ impl<T: Cancel> Device<T> {
         self.last_id
     }
 
-    /// When a request in these parts would be done. All parts are of one bucket.
-    fn quote_parts(&self, now: Duration, id: QueueId, parts: &[Ticket<T>]) -> Duration {
-        let Some(first) = parts.first() else { return Duration::ZERO };
-        let sum =
-            |of: fn(&Ticket<T>) -> u32| parts.iter().fold(0, |sum: u32, part| sum.saturating_add(of(part)));
-        let ask = Ask { rows: sum(|part| part.rows), units: sum(|part| part.units) };
-        self.quote_for(now, id, &first.shape, ask).map_or(Duration::ZERO, |quote| quote.quote)
+    /// Counts a request that wanted to join.
+    fn arrive(&mut self, now: Duration, id: QueueId, parts: &[Ticket<T>]) {
+        let Some(queue) = self.queues.get_mut(&id) else { return };
+        for part in parts {
+            queue.arrive(now, &part.shape, part.rows);
+        }
     }
 
     fn push(&mut self, now: Duration, id: QueueId, parts: Vec<Ticket<T>>) {

@@ -11,7 +11,6 @@ mod arrivals;
 mod cost;
 mod costs;
 mod device;
-pub mod old;
 mod queue;
 pub mod quote;
 mod settings;

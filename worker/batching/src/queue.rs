@@ -81,6 +81,15 @@ impl<T: Cancel> Queue<T> {
         self.turns.keys().filter_map(|number| self.lines.get(&number)).map(Line::shape)
     }
 
+    /// Rows that would go before this ticket in its bucket if it were appended now.
+    pub(crate) fn rows_before(&self, now: Duration, ticket: &Ticket<T>) -> u64 {
+        self.line(&ticket.shape).map_or(0, |line| line.rows_before(now, self.patience(), ticket))
+    }
+
+    fn patience(&self) -> Patience {
+        Patience { delay: self.settings.max_queue_delay, ageing: self.settings.ageing }
+    }
+
     /// Rows that wait.
     pub(crate) fn rows(&self) -> u64 {
         self.rows
@@ -146,7 +155,7 @@ impl<T: Cancel> Queue<T> {
 
     /// Appends a ticket to the bucket of that number.
     pub(crate) fn push(&mut self, now: Duration, number: u64, sequence: u64, ticket: Ticket<T>) {
-        let patience = Patience { delay: self.settings.max_queue_delay, ageing: self.settings.ageing };
+        let patience = self.patience();
         let Some(line) = self.lines.get_mut(&number) else { return };
         self.rows += u64::from(ticket.rows);
         line.push(now, sequence, patience, ticket);

@@ -14,6 +14,8 @@ const LEAST_SECONDS: f64 = 1e-9;
 /// What a queue says of one more request of one unit, at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Quote {
+    /// From now until its batch begins.
+    pub begins: Duration,
     /// From now until its answer is there.
     pub quote: Duration,
     /// The same, pessimistically: the batches ahead of it and its own will fill up. Never less than `quote`.
@@ -123,6 +125,7 @@ pub fn quote(
     let seconds_per_row = (marginal.as_secs_f64() * bucket.mean_units()).max(LEAST_SECONDS);
     let queued = others.fold(bucket.work(), |sum, other| sum.saturating_add(other.work()));
     Quote {
+        begins: half,
         quote: half.saturating_add(bucket.cost.of_mean(place.units)),
         quote_admission: full.saturating_add(bucket.cost.of_mean(place.units_filled(bucket, full))),
         floor: bucket.floor(),

@@ -53,7 +53,7 @@ mod tests {
             floor: Duration::from_millis(9),
             marginal: Duration::from_micros(2),
             capacity: 499_500.5,
-            device_ahead: Duration::ZERO,
+            ..Quote::default()
         };
         assert_eq!(
             estimate(&quote, &costs),

@@ -108,12 +108,10 @@ impl<T: Cancel> Line<T> {
     pub(crate) fn push(&mut self, now: Duration, sequence: u64, patience: Patience, ticket: Ticket<T>) {
         let slack = ticket.deadline.map_or(Duration::MAX, |deadline| deadline.saturating_sub(now) / 2);
         let class = ticket.class;
-        // One class per `ageing`, and once more to go before whatever arrives later: so nobody starves.
-        let first = now.saturating_add(patience.ageing.saturating_mul(u32::from(class).saturating_add(1)));
         let entry = Entry {
             arrived: now,
             due: now.saturating_add(patience.delay.min(slack)),
-            order: ticket.deadline.map_or(first, |deadline| deadline.min(first)),
+            order: Self::order_of(now, patience, &ticket),
             class,
             rises: now.saturating_add(patience.ageing),
             ticket,
@@ -125,6 +123,24 @@ impl<T: Cancel> Line<T> {
         self.units += u64::from(entry.weight().units);
         self.ranks.entry(class).or_default().insert((entry.order, sequence), entry.weight());
         self.entries.insert(sequence, entry);
+    }
+
+    /// What orders a ticket among its class: its deadline, but at most one `ageing` for each class that it has to rise
+    /// and one more. From then on it goes before whatever comes later, so nobody starves.
+    fn order_of(now: Duration, patience: Patience, ticket: &Ticket<T>) -> Duration {
+        let classes = u32::from(ticket.class).saturating_add(1);
+        let first = now.saturating_add(patience.ageing.saturating_mul(classes));
+        ticket.deadline.map_or(first, |deadline| deadline.min(first))
+    }
+
+    /// Rows that would go before this ticket if it were appended now.
+    pub(crate) fn rows_before(&self, now: Duration, patience: Patience, ticket: &Ticket<T>) -> u64 {
+        let order = Self::order_of(now, patience, ticket);
+        let rows = self
+            .ranks
+            .range(..=ticket.class)
+            .map(|(class, rank)| if *class < ticket.class { rank.rows() } else { rank.rows_until(order) });
+        rows.sum()
     }
 
     /// Takes a ticket out.

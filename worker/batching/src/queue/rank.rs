@@ -71,6 +71,20 @@ impl Rank {
         due.map(|((deadline, sequence), units)| (*deadline, *sequence, *units))
     }
 
+    /// Rows of the tickets that `order` does not go before. Walks from both ends at once: most tickets join at one.
+    pub(crate) fn rows_until(&self, order: Duration) -> u64 {
+        let place = (order, u64::MAX);
+        let (mut until, mut after) = (0, 0);
+        let mut first = self.order.range(..=place);
+        let mut last = self.order.range(place..).rev();
+        loop {
+            let Some((_, weight)) = first.next() else { return until };
+            until += u64::from(weight.rows);
+            let Some((_, weight)) = last.next() else { return self.rows.saturating_sub(after) };
+            after += u64::from(weight.rows);
+        }
+    }
+
     /// No ticket in it has fewer units.
     pub(crate) fn lightest(&self) -> u32 {
         self.lightest.unwrap_or(1)
