@@ -11,11 +11,13 @@ use std::{
     time::Duration,
 };
 
+use http::{HeaderName, HeaderValue};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
     time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use weir_protocol::headers::CLIENT_TIMEOUT_MS;
 
 use crate::{
     Payload, Report, Schedule, Target,
@@ -40,6 +42,9 @@ pub struct Plan {
     pub connections: usize,
     /// From the due time to the end of the response; a request without one by then has failed.
     pub timeout: Duration,
+    /// From the due time until a result stops being useful. Every request says how much of it is left (`x-timeout-ms`,
+    /// rounded down), and the report tells how many results came in time. `None`: a result is always useful.
+    pub deadline: Option<Duration>,
 }
 
 /// Why a run could not begin.
@@ -103,7 +108,7 @@ impl Run {
         let shared = Arc::new(Shared {
             connections: Connections::to(plan.target.clone()),
             permits: Arc::new(Semaphore::new(plan.connections)),
-            tally: Mutex::new(Tally::new()?),
+            tally: Mutex::new(Tally::new(plan.deadline)?),
             begin: Instant::now(),
             plan,
         });
@@ -165,16 +170,21 @@ impl Shared {
 
     async fn send(&self, due: Due) -> Outcome {
         self.tally().sent(due.at.elapsed());
-        match tokio::time::timeout_at(due.at + self.plan.timeout, self.exchange(due.index)).await {
+        match tokio::time::timeout_at(due.at + self.plan.timeout, self.exchange(due)).await {
             Ok(outcome) => outcome,
             Err(_) => Outcome::Failed(Failure::TimedOut),
         }
     }
 
-    async fn exchange(&self, index: u64) -> Outcome {
-        let Ok(request) = self.plan.payload.request(index, &self.plan.target.authority) else {
+    async fn exchange(&self, Due { index, at }: Due) -> Outcome {
+        let Ok(mut request) = self.plan.payload.request(index, &self.plan.target.authority) else {
             return Outcome::Failed(Failure::Protocol);
         };
+        if let Some(deadline) = self.plan.deadline {
+            let left = deadline.saturating_sub(at.elapsed()).as_millis().max(1);
+            let left = HeaderValue::from(u64::try_from(left).unwrap_or(u64::MAX));
+            request.headers_mut().insert(HeaderName::from_static(CLIENT_TIMEOUT_MS), left);
+        }
         match self.connections.exchange(request).await {
             Ok(response) => {
                 let labels = self.plan.payload.labels(index);

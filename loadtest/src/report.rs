@@ -42,6 +42,14 @@ pub struct Report {
     pub throughput: f64,
     /// From the due time to the end of the response, of well-formed results.
     pub latency_ms: Percentiles,
+    /// How long a result was useful, in milliseconds; absent without a deadline.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline_ms: Option<f64>,
+    /// Well-formed results within the deadline; absent without one. Part of `ok`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub in_time: Option<u64>,
+    /// From the due time to the end of the response, of answers with status 503.
+    pub refusal_ms: Percentiles,
     /// From the due time until the client itself got to the request: how far to trust `latency_ms`.
     pub lag_ms: Percentiles,
     /// Responses by status.
@@ -125,6 +133,9 @@ impl Report {
             malformed: tally.malformed,
             throughput: if seconds > 0.0 { tally.ok as f64 / seconds } else { 0.0 },
             latency_ms: Percentiles::from(&tally.latency),
+            deadline_ms: tally.deadline.map(|deadline| deadline.as_secs_f64() * 1e3),
+            in_time: tally.deadline.map(|_| tally.in_time),
+            refusal_ms: Percentiles::from(&tally.refusal),
             lag_ms: Percentiles::from(&tally.lag),
             statuses: tally.statuses.clone(),
             reasons: tally.reasons.clone(),
@@ -148,6 +159,13 @@ impl fmt::Display for Report {
         )?;
         row(f, "throughput", format!("{:.1}/s over {:.2} s", self.throughput, self.seconds))?;
         row(f, "latency ms", self.latency_ms)?;
+        if let Some((deadline, in_time)) = self.deadline_ms.zip(self.in_time) {
+            let share = in_time as f64 / self.requests.max(1) as f64 * 100.0;
+            row(f, "in time", format!("{in_time} within {deadline} ms, {share:.1} % of those due"))?;
+        }
+        if self.statuses.contains_key(&503) {
+            row(f, "refusal ms", self.refusal_ms)?;
+        }
         row(f, "client lag ms", self.lag_ms)?;
         row(f, "status", counts(&self.statuses))?;
         if !self.workers.is_empty() {

@@ -38,6 +38,7 @@ async fn measure(args: &RunArgs) -> Result<Report> {
         schedule,
         connections: args.connections.into(),
         timeout: args.timeout,
+        deadline: args.deadline,
     };
     let requests = plan.schedule.requests();
     let run = Run::start(plan)?;

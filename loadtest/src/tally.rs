@@ -14,6 +14,9 @@ const MAX_KEYS: usize = 64;
 /// Longest time that the histograms tell apart: one hour, in microseconds.
 const MAX_US: u64 = 3_600_000_000;
 
+/// Status of a request that the server did not start.
+const REFUSED: u16 = 503;
+
 /// What became of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -30,14 +33,20 @@ pub enum Outcome {
 pub struct Tally {
     /// From the due time to the end of the response, in microseconds, of well-formed results.
     pub latency: Histogram<u64>,
+    /// From the due time to the end of the response, in microseconds, of answers with status 503.
+    pub refusal: Histogram<u64>,
     /// From the due time to the moment it was handed to a connection, in microseconds: what the client itself added.
     pub lag: Histogram<u64>,
+    /// How long a result is useful.
+    pub deadline: Option<Duration>,
     /// From the start of the run to the latest outcome.
     pub took: Duration,
     /// Requests whose outcome is known.
     pub finished: u64,
     /// Well-formed results.
     pub ok: u64,
+    /// Well-formed results within the deadline; all of them when there is none.
+    pub in_time: u64,
     /// Requests that were never sent.
     pub not_sent: u64,
     /// Responses with status 200 that are no result.
@@ -59,18 +68,21 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Nothing counted yet.
+    /// Nothing counted yet. `deadline` is how long a result is useful.
     ///
     /// # Errors
     /// None in practice: the bounds are constants that the histogram accepts.
-    pub fn new() -> Result<Self, hdrhistogram::CreationError> {
+    pub fn new(deadline: Option<Duration>) -> Result<Self, hdrhistogram::CreationError> {
         let latency = Histogram::new_with_bounds(1, MAX_US, 3)?;
         Ok(Self {
             lag: latency.clone(),
+            refusal: latency.clone(),
             latency,
+            deadline,
             took: Duration::ZERO,
             finished: 0,
             ok: 0,
+            in_time: 0,
             not_sent: 0,
             malformed: 0,
             statuses: BTreeMap::new(),
@@ -101,6 +113,7 @@ impl Tally {
         let loss = match outcome {
             Outcome::Answered(Answer::Result { worker, rows, correct }) => {
                 self.ok += 1;
+                self.in_time += u64::from(self.deadline.is_none_or(|deadline| latency <= deadline));
                 self.latency.saturating_record(micros(latency));
                 self.rows += rows;
                 self.correct += correct;
@@ -110,6 +123,9 @@ impl Tally {
             }
             Outcome::Answered(Answer::Status { code, reason, detail }) => {
                 *self.statuses.entry(code).or_default() += 1;
+                if code == REFUSED {
+                    self.refusal.saturating_record(micros(latency));
+                }
                 if let Some(reason) = reason {
                     count(&mut self.reasons, &reason);
                 }
@@ -152,7 +168,7 @@ mod tests {
 
     #[test]
     fn everything_but_a_well_formed_result_is_lost_and_has_no_latency() {
-        let mut tally = Tally::new().unwrap();
+        let mut tally = Tally::new(None).unwrap();
         let status = Answer::Status { code: 503, reason: Some("draining".into()), detail: String::new() };
         for outcome in [
             answer("a"),
@@ -172,8 +188,33 @@ mod tests {
     }
 
     #[test]
+    fn a_result_counts_as_in_time_up_to_its_deadline() {
+        let ms = Duration::from_millis;
+        let mut tally = Tally::new(Some(ms(50))).unwrap();
+        for latency in [ms(1), ms(50), ms(51)] {
+            tally.finish(Duration::ZERO, latency, answer("a"));
+        }
+        assert_eq!((tally.ok, tally.in_time, tally.lost()), (3, 2, 0));
+        let mut tally = Tally::new(None).unwrap();
+        tally.finish(Duration::ZERO, ms(1_000), answer("a"));
+        assert_eq!(tally.in_time, 1);
+    }
+
+    #[test]
+    fn how_long_refusals_took_is_kept_apart_from_results_and_other_errors() {
+        let mut tally = Tally::new(None).unwrap();
+        for (code, millis) in [(503, 7), (504, 60), (400, 80), (503, 9)] {
+            let status = Answer::Status { code, reason: None, detail: String::new() };
+            tally.finish(Duration::ZERO, Duration::from_millis(millis), Outcome::Answered(status));
+        }
+        tally.finish(Duration::ZERO, Duration::from_millis(20), answer("a"));
+        assert_eq!((tally.refusal.len(), tally.refusal.min(), tally.latency.len()), (2, 7_000, 1));
+        assert!(tally.refusal.equivalent(tally.refusal.max(), 9_000));
+    }
+
+    #[test]
     fn names_from_the_server_cannot_grow_the_report_without_end() {
-        let mut tally = Tally::new().unwrap();
+        let mut tally = Tally::new(None).unwrap();
         for index in 0..1_000 {
             tally.finish(Duration::ZERO, Duration::ZERO, answer(&index.to_string()));
         }

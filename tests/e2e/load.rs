@@ -18,6 +18,7 @@ pub(crate) fn start(client: Client, rate: f64) -> Run {
         schedule: Schedule::new(Process::Poisson, rate, ENDLESS, 1).unwrap(),
         connections: 512,
         timeout: Duration::from_secs(30),
+        deadline: None,
     };
     Run::start(plan).unwrap()
 }

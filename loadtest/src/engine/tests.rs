@@ -56,6 +56,7 @@ fn plan(address: SocketAddr, requests: u64, connections: usize) -> Plan {
         schedule: Schedule::new(Process::Constant, 1_000.0, requests, 1).unwrap(),
         connections,
         timeout: Duration::from_secs(30),
+        deadline: None,
     }
 }
 
@@ -145,4 +146,37 @@ async fn a_server_that_is_not_there_or_silent_is_an_error_by_kind() {
     silent.timeout = Duration::from_millis(20);
     let report = Run::start(silent).unwrap().finish().await;
     assert_eq!(report.errors, [("timeout".to_owned(), 3)].into());
+}
+
+#[tokio::test]
+async fn a_deadline_is_sent_as_the_time_left_and_results_in_time_are_counted() {
+    let gate = Arc::new(Semaphore::new(0));
+    let mut plan = plan(server(gate.clone(), result).await, 21, 21);
+    plan.deadline = Some(Duration::from_millis(10));
+    let run = Run::start(plan).unwrap();
+    run.due(21).await;
+    gate.add_permits(21);
+    let report = run.finish().await;
+    // Requests are due 1 ms apart and no answer came before the last was due: the first ones are late.
+    assert_eq!((report.ok, report.deadline_ms), (21, Some(10.0)), "{report}");
+    assert!(report.in_time <= Some(11), "{report}");
+}
+
+#[tokio::test]
+async fn every_request_says_how_much_time_it_has_left() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut plan = plan(listener.local_addr().unwrap(), 1, 1);
+    plan.deadline = Some(Duration::from_secs(10));
+    let run = Run::start(plan).unwrap();
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut head = Vec::new();
+    while !head.windows(4).any(|bytes| bytes == b"\r\n\r\n") {
+        stream.read_buf(&mut head).await.unwrap();
+    }
+    let head = String::from_utf8_lossy(&head);
+    let left = head.lines().find_map(|line| line.strip_prefix("x-timeout-ms: ")).unwrap();
+    // Some of it has passed, so it is less than all of it.
+    assert!((1..10_000).contains(&left.parse::<u64>().unwrap()), "{left}");
+    drop(stream);
+    run.finish().await;
 }

@@ -19,7 +19,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use weir_batching::BatchCost;
+pub use weir_batching::BatchCost;
 
 pub use figure::Figure;
 pub use results::Results;
