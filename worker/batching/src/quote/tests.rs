@@ -4,6 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod truth;
+
 const IDLE: DeviceView = DeviceView { lanes: 1, free_in: Duration::ZERO, down: Duration::ZERO };
 
 /// 8 ms + 1 ms per unit, 32 rows, nothing queued, nobody arrives.
