@@ -21,13 +21,37 @@ struct Bench {
     steps: &'static [&'static [&'static str]],
 }
 
-const BENCHES: [Bench; 4] = [
+const BENCHES: [Bench; 7] = [
     Bench {
         name: "worker",
         what: "throughput and lane use at saturation beside the bare libtorch forward",
         profile: "release",
         beside_envoy: false,
         steps: &[&["bench", "-p", "weir-worker", "--bench", "saturation", "--"]],
+    },
+    Bench {
+        name: "overhead",
+        what: "the worker's own time for a request of 4 KiB, from its own histogram",
+        profile: "release",
+        beside_envoy: false,
+        steps: &[&["bench", "-p", "weir-worker", "--bench", "overhead", "--"]],
+    },
+    Bench {
+        name: "lone",
+        what: "a lone request through HTTP beside its bare forward pass",
+        profile: "release",
+        beside_envoy: false,
+        steps: &[&["bench", "-p", "weir-worker", "--bench", "lone", "--"]],
+    },
+    Bench {
+        name: "overload",
+        what: "a worker at 1.5 times what it can do, beside the simulation of it",
+        profile: "release",
+        beside_envoy: false,
+        steps: &[
+            &["build", "--release", "-p", "weir-worker", "--bins", "--example", "models"],
+            &["run", "--release", "-p", "weir-tests", "--bin", "bench-overload", "--"],
+        ],
     },
     Bench {
         name: "encodings",
