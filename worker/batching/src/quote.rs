@@ -37,12 +37,14 @@ pub struct Ask {
     pub rows: u32,
     /// Its units; at least as many as rows.
     pub units: u32,
+    /// Rows of its bucket that go before it; `None` = all that wait, which it joins at the end.
+    pub before: Option<u64>,
 }
 
 impl Default for Ask {
     /// One row of one unit: what reports are about.
     fn default() -> Self {
-        Self { rows: 1, units: 1 }
+        Self { rows: 1, units: 1, before: None }
     }
 }
 
@@ -108,22 +110,26 @@ pub fn free_in(lanes: u32, residuals: impl Iterator<Item = Duration>) -> Duratio
 pub fn quote(
     device: &DeviceView,
     bucket: &BucketView,
-    others: impl Iterator<Item = BucketView> + Clone,
+    others: impl Iterator<Item = BucketView>,
     ask: Ask,
 ) -> Quote {
     let place = Place::of(bucket, ask);
-    let ahead = |others: Duration| place.ahead(device, bucket, others);
-    let work = |fill: f64, during: Duration| {
-        let each = others.clone().map(|other| other.before(&place, fill, during));
-        each.fold(Duration::ZERO, Duration::saturating_add)
+    let mut queued = bucket.work();
+    let mut older = Vec::new();
+    for other in others {
+        queued = queued.saturating_add(other.work());
+        older.extend(other.before(&place));
+    }
+    let ahead = |fill: f64, during: Duration| {
+        let others = older.iter().map(|older| older.work(fill, during));
+        place.ahead(device, bucket, others.fold(Duration::ZERO, Duration::saturating_add))
     };
-    let now = ahead(work(0.0, Duration::ZERO));
-    let half = ahead(work(0.5, now));
-    let full = ahead(work(1.0, now));
+    let now = ahead(0.0, Duration::ZERO);
+    let half = ahead(0.5, now);
+    let full = ahead(1.0, now);
 
     let marginal = bucket.marginal() / bucket.lanes_on(device);
     let seconds_per_row = (marginal.as_secs_f64() * bucket.mean_units()).max(LEAST_SECONDS);
-    let queued = others.fold(bucket.work(), |sum, other| sum.saturating_add(other.work()));
     Quote {
         begins: half,
         quote: half.saturating_add(bucket.cost.of_mean(place.units)),
@@ -141,8 +147,8 @@ struct Place {
     batches: u64,
     /// Device time of those.
     work: Duration,
-    /// Rows ahead of its last one in the same batch.
-    tail: u64,
+    /// Rows of its batch as it stands, its own included.
+    rows: u64,
     /// Units of its batch as it stands, its own included.
     units: f64,
     /// The same, if each of its own rows counts for no less than the bucket's mean.
@@ -153,21 +159,22 @@ struct Place {
 
 impl Place {
     fn of(bucket: &BucketView, ask: Ask) -> Self {
-        let (rows, most) = (u64::from(ask.rows.max(1)), bucket.most());
-        let before = bucket.queued_rows.saturating_add(rows - 1);
-        let (batches, tail) = (before / most, before % most);
-        let own = rows.min(tail + 1);
-        let foreign = float(tail + 1 - own) * bucket.mean_units();
+        let (rows, most, mean) = (u64::from(ask.rows.max(1)), bucket.most(), bucket.mean_units());
+        let before = ask.before.map_or(bucket.queued_rows, |before| before.min(bucket.queued_rows));
+        let last = before.saturating_add(rows - 1);
+        let (batches, own) = (last / most, rows.min(last % most + 1));
+        // Others' rows in earlier batches, and in its own: those that go before it and those that only join.
+        let earlier = before - (last % most + 1 - own);
+        let joined = (bucket.queued_rows - earlier).min(most - own);
         let each = f64::from(ask.units.max(1)) / float(rows);
-        let units = foreign + float(own) * each;
-        let all = float(bucket.queued_rows) * bucket.mean_units() + float(rows) * each;
+        let units_earlier = float(earlier) * mean + float(rows - own) * each;
         Self {
             batches,
             work: times(bucket.cost.base, float(batches))
-                .saturating_add(times(bucket.cost.per_unit, all - units)),
-            tail,
-            units,
-            units_at_least: foreign + float(own) * each.max(bucket.mean_units()),
+                .saturating_add(times(bucket.cost.per_unit, units_earlier)),
+            rows: joined + own,
+            units: float(joined) * mean + float(own) * each,
+            units_at_least: float(joined) * mean + float(own) * each.max(mean),
             age: bucket.age_of(batches.saturating_mul(most)) - bucket.turn_offset.as_secs_f64(),
         }
     }
@@ -185,13 +192,13 @@ impl Place {
     /// Time that it waits for company, which only a batch does that could run at once.
     fn wait(&self, device: &DeviceView, bucket: &BucketView) -> Duration {
         let idle = device.free_in.is_zero() && bucket.free_in.is_zero();
-        let alone = self.batches == 0 && self.tail + 1 < u64::from(bucket.ready_rows);
+        let alone = self.batches == 0 && self.rows < u64::from(bucket.ready_rows);
         if idle && alone { bucket.max_queue_delay.saturating_sub(bucket.oldest) } else { Duration::ZERO }
     }
 
     /// Units of its batch when half of what arrives in `ahead` joins it.
     fn units_filled(&self, bucket: &BucketView, ahead: Duration) -> f64 {
-        let room = float(bucket.most() - 1 - self.tail);
+        let room = float(bucket.most() - self.rows);
         self.units_at_least + bucket.arrive(ahead / 2).min(room) * bucket.mean_units()
     }
 }
@@ -253,14 +260,18 @@ impl BucketView {
         times(self.full(), float(batches)).saturating_add(last)
     }
 
-    /// Device time of the batches that go before `place`, when `fill` of half of what arrives `during` that time
-    /// joins the last of them.
-    fn before(&self, place: &Place, fill: f64, during: Duration) -> Duration {
-        let older = self.batches_older(place.age + self.turn_offset.as_secs_f64());
-        let Some(full) = older.checked_sub(1) else { return Duration::ZERO };
-        let left = self.queued_rows.saturating_sub(full.saturating_mul(self.most()));
-        let last = (float(left) + fill * self.arrive(during / 2)).min(float(self.most()));
-        times(self.full(), float(full)).saturating_add(self.rows_take(last))
+    /// The batches that go before `place`; `None` when there are none.
+    fn before(&self, place: &Place) -> Option<Older> {
+        let full = self.batches_older(place.age + self.turn_offset.as_secs_f64()).checked_sub(1)?;
+        let most = float(self.most());
+        let rows = float(self.queued_rows.saturating_sub(full.saturating_mul(self.most()))).min(most);
+        Some(Older {
+            full: times(self.full(), float(full)),
+            last: self.rows_take(rows),
+            row: times(self.cost.per_unit, self.mean_units()),
+            room: most - rows,
+            arrivals: self.arrivals.max(0.0),
+        })
     }
 
     /// Batches that wait and whose head came more than `age` seconds ago, as if their rows had come evenly.
@@ -273,6 +284,28 @@ impl BucketView {
         // The head of batch i has waited oldest (1 - i B / N).
         let heads = float(self.queued_rows) / float(self.most()) * (1.0 - (age / oldest).max(0.0));
         (heads.ceil() as u64).clamp(1, batches)
+    }
+}
+
+/// Batches of another bucket that go before a request.
+struct Older {
+    /// Time of all but the last of them.
+    full: Duration,
+    /// Time of the last one as it stands.
+    last: Duration,
+    /// What one more row adds to it.
+    row: Duration,
+    /// Rows that it still takes.
+    room: f64,
+    /// Rows that arrive per second.
+    arrivals: f64,
+}
+
+impl Older {
+    /// Their device time, when `fill` of half of what arrives `during` that time joins the last of them.
+    fn work(&self, fill: f64, during: Duration) -> Duration {
+        let joined = (fill * self.arrivals * during.as_secs_f64() / 2.0).min(self.room);
+        self.full.saturating_add(self.last).saturating_add(times(self.row, joined))
     }
 }
 

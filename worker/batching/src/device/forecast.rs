@@ -28,9 +28,9 @@ impl<T: Cancel> Device<T> {
         let (queue, first) = (self.queues.get(&id)?, parts.first()?);
         let sum =
             |of: fn(&Ticket<T>) -> u32| parts.iter().fold(0, |sum: u32, part| sum.saturating_add(of(part)));
-        let ask = Ask { rows: sum(|part| part.rows), units: sum(|part| part.units) };
         let before = queue.rows_before(now, first);
-        let quote = self.quote_for(now, id, &first.shape, ask, Some(before))?;
+        let ask = Ask { rows: sum(|part| part.rows), units: sum(|part| part.units), before: Some(before) };
+        let quote = self.quote_for(now, id, &first.shape, ask)?;
         let slack = parts.iter().filter_map(|part| part.deadline).min().map(|end| end.saturating_sub(now));
         let in_time = slack.is_none_or(|slack| {
             let meets = Meets { ask, before, begins: quote.begins, idle: self.start_in(now, id).is_zero() };

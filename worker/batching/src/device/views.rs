@@ -18,26 +18,13 @@ impl<T: Cancel> Device<T> {
     #[must_use]
     pub fn quote(&self, now: Duration, queue: QueueId) -> Option<Quote> {
         let shape = self.queues.get(&queue)?.smallest_shape();
-        self.quote_for(now, queue, &shape, Ask::default(), None)
+        self.quote_for(now, queue, &shape, Ask::default())
     }
 
-    /// What a request for that bucket would be told. Of the rows that wait there so many go before it; by default all.
-    pub(super) fn quote_for(
-        &self,
-        now: Duration,
-        id: QueueId,
-        shape: &ShapeKey,
-        ask: Ask,
-        before: Option<u64>,
-    ) -> Option<Quote> {
+    /// What a request for that bucket would be told.
+    pub(super) fn quote_for(&self, now: Duration, id: QueueId, shape: &ShapeKey, ask: Ask) -> Option<Quote> {
         let own = self.queues.get(&id)?;
-        let mut bucket = own.view_of(now, shape, self.own_free_in(now, id, own));
-        if let Some(before) = before {
-            let units = u128::from(bucket.queued_units) * u128::from(before);
-            let units = units.checked_div(u128::from(bucket.queued_rows)).unwrap_or(0);
-            bucket.queued_units = u64::try_from(units).unwrap_or(u64::MAX);
-            bucket.queued_rows = before;
-        }
+        let bucket = own.view_of(now, shape, self.own_free_in(now, id, own));
         let device = DeviceView {
             lanes: self.settings.lanes.max(1),
             free_in: self.free_in(now),

@@ -92,23 +92,45 @@ fn units_of_queued_rows_count_by_their_mean() {
     let heavy = BucketView { queued_units: 80, ..queued(40, 5) };
     near(alone(&busy(6), &heavy).quote, ms(6 + 72 + 8 + 16 + 1));
     near(
-        quote(&busy(6), &heavy, std::iter::empty(), Ask { rows: 1, units: 4 }).quote,
+        quote(&busy(6), &heavy, std::iter::empty(), Ask { units: 4, ..Ask::default() }).quote,
         ms(6 + 72 + 8 + 16 + 4),
     );
 }
 
 #[test]
 fn a_request_of_several_batches_is_done_with_its_last() {
-    let ask = |rows, bucket| quote(&busy(6), &bucket, std::iter::empty(), Ask { rows, units: rows }).quote;
+    let ask = |rows, bucket| {
+        quote(&busy(6), &bucket, std::iter::empty(), Ask { rows, units: rows, before: None }).quote
+    };
     near(ask(32, EMPTY), ms(6 + 40));
     near(ask(33, EMPTY), ms(6 + 40 + 9));
     near(ask(80, EMPTY), ms(6 + 80 + 24));
     near(ask(8, queued(30, 5)), ms(6 + 40 + 14));
     // Two rows of 4 units join 30 of one: the rest, 6 rows of 4, is a batch of its own.
     near(
-        quote(&busy(6), &queued(30, 5), std::iter::empty(), Ask { rows: 8, units: 32 }).quote,
+        quote(&busy(6), &queued(30, 5), std::iter::empty(), Ask { rows: 8, units: 32, before: None }).quote,
         ms(6 + 46 + 32),
     );
+}
+
+#[test]
+fn a_request_that_goes_before_others_runs_with_those_behind_it() {
+    let at = |before, bucket| {
+        quote(&busy(6), &bucket, std::iter::empty(), Ask { before: Some(before), ..Ask::default() }).quote
+    };
+    for (rows, before, expected) in [
+        (20, 0, 6 + 8 + 21),
+        (20, 20, 6 + 8 + 21),
+        (20, 99, 6 + 8 + 21),
+        (40, 0, 6 + 40),
+        (40, 31, 6 + 40),
+        (40, 32, 6 + 40 + 17),
+    ] {
+        near(at(before, queued(rows, 5)), ms(expected));
+    }
+    // It has the age of the batch that it joins.
+    let ask = Ask { before: Some(0), ..Ask::default() };
+    near(quote(&busy(6), &queued(4, 10), [queued(5, 9)].into_iter(), ask).quote, ms(6 + 13));
 }
 
 #[test]
@@ -260,8 +282,16 @@ fn bucket() -> impl Strategy<Value = BucketView> {
 fn ask() -> impl Strategy<Value = Ask> {
     prop_oneof![
         Just(Ask::default()),
-        (any::<u32>(), any::<u32>()).prop_map(|(rows, units)| Ask { rows, units }),
-        (1_u32..100, 1_u32..5).prop_map(|(rows, mean)| Ask { rows, units: rows * mean }),
+        (any::<u32>(), any::<u32>(), any::<Option<u64>>()).prop_map(|(rows, units, before)| Ask {
+            rows,
+            units,
+            before
+        }),
+        (1_u32..100, 1_u32..5, prop::option::of(0_u64..200)).prop_map(|(rows, mean, before)| Ask {
+            rows,
+            units: rows * mean,
+            before
+        }),
     ]
 }
 
