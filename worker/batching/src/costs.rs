@@ -91,6 +91,12 @@ impl Costs {
         self.seeded.iter().map(|(shape, line)| (shape, *line)).chain(learned)
     }
 
+    /// The known bucket whose rows have the fewest elements.
+    #[must_use]
+    pub fn smallest(&self) -> Option<&ShapeKey> {
+        self.lines().map(|(shape, _)| shape).min_by(|a, b| elements(a).total_cmp(&elements(b)))
+    }
+
     fn line(&self, shape: &ShapeKey) -> Option<BatchCost> {
         let seeded = self.seeded.get(shape).copied();
         seeded.or_else(|| self.learned.get(shape)?.learned.line())

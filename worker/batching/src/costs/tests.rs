@@ -135,6 +135,16 @@ fn of_more_buckets_than_are_kept_the_longest_unused_is_forgotten() {
 }
 
 #[test]
+fn the_smallest_bucket_is_the_one_with_the_fewest_elements() {
+    let seeds = [[2, 100], [4, 8], [16, 16]].map(|sizes| (shape(&sizes), SEED));
+    let mut costs = Costs::new(&seeds);
+    assert_eq!(costs.smallest(), Some(&shape(&[4, 8])));
+    learn(&mut costs, &shape(&[3, 3]), (500, 50), &[1]);
+    assert_eq!(costs.smallest(), Some(&shape(&[3, 3])));
+    assert_eq!(Costs::new(&[]).smallest(), None);
+}
+
+#[test]
 fn costs_are_stale_until_a_batch_was_measured_and_a_second_after_the_last() {
     let mut costs = Costs::new(&[(shape(&[]), SEED)]);
     assert!(costs.stale(Duration::ZERO), "warm-up may have been wrong, too");

@@ -52,7 +52,7 @@ impl<T: Cancel> Device<T> {
 impl<T: Cancel> Queue<T> {
     /// The smallest bucket whose cost is known; the empty one when none is.
     fn smallest_shape(&self) -> ShapeKey {
-        self.costs.lines().next().map(|(shape, _)| shape.clone()).unwrap_or_default()
+        self.costs.smallest().cloned().unwrap_or_default()
     }
 
     fn view_of(&self, now: Duration, shape: &ShapeKey, free_in: Duration) -> BucketView {
