@@ -30,10 +30,12 @@ pub enum Rule {
     /// Windows of the size that fits twice into the deadline; requests before the first window that ends in time are
     /// dropped (Nexus, SOSP 2019).
     NexusEarlyDrop,
-    /// The window in order of arrival with most requests per second of which all end in time.
+    /// The window in order of arrival with most rows per second whose first request ends in time.
     FifoWindow,
     /// The same, taking batches for a quarter longer than they are believed to be.
     FifoWindowMargin,
+    /// The window in order of deadlines with most rows per second that ends in time.
+    DeadlineWindow,
 }
 
 /// Decides who gets in and what a free lane runs. The world asks [`Self::next`] only while a lane is free.
@@ -81,6 +83,7 @@ impl Rule {
             Self::NexusEarlyDrop => "nexus-early-drop",
             Self::FifoWindow => "fifo-window",
             Self::FifoWindowMargin => "fifo-window-margin",
+            Self::DeadlineWindow => "deadline-window",
         }
     }
 
@@ -96,6 +99,7 @@ impl Rule {
             Self::NexusEarlyDrop => Box::new(nexus::EarlyDrop::new(cost, most, scenario.tightest_deadline())),
             Self::FifoWindow => Box::new(window::BestWindow::new(cost, most)),
             Self::FifoWindowMargin => Box::new(window::BestWindow::with_margin(cost, most)),
+            Self::DeadlineWindow => Box::new(window::BestWindow::by_deadline(cost, most)),
         }
     }
 }
