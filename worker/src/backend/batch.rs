@@ -8,7 +8,7 @@ use std::mem::MaybeUninit;
 use bytes::Bytes;
 use weir_protocol::Datatype;
 
-use super::{byte_len, element_count};
+use super::byte_len;
 
 /// Bytes of the largest element.
 const ELEMENT_BYTES: usize = 8;
@@ -121,15 +121,6 @@ impl<'a> InputBatch<'a> {
             all.extend(element.iter().cycle().take(padding));
         }
         all
-    }
-
-    /// Elements of the batch that requests sent, and those that padding adds; (all, 0) without padding, and for BYTES.
-    #[must_use]
-    pub fn fill_counts(&self) -> (u64, u64) {
-        let all = element_count(&self.shape).unwrap_or(0) as u64;
-        let (Some(_), Some(size)) = (&self.padding, self.datatype.size()) else { return (all, 0) };
-        let real = self.parts.iter().map(|part| part.len() / size).sum::<usize>() as u64;
-        (real, all.saturating_sub(real))
     }
 
     fn padded_len(&self, padding: &BatchPadding) -> Option<usize> {

@@ -114,7 +114,7 @@ impl Probe<'_> {
         let batches: Vec<_> = inputs.iter().map(Sample::batch).collect();
         let count = u32::try_from(rows.len()).unwrap_or(u32::MAX);
         let outputs = self.backend.forward(&batches).map_err(|error| error.summary)?;
-        contract::check_outputs(self.spec, &outputs, count).map_err(|error| error.summary)?;
+        contract::check_outputs(self.spec, &outputs, count, None).map_err(|error| error.summary)?;
         Ok(outputs)
     }
 
