@@ -3,7 +3,7 @@
 //! Decides nothing: what runs is the device's business. What is owned here is that nobody sleeps while there is work.
 //! **Invariant:** while tickets wait and a lane sleeps, some lane has looked at the device since the last change, or was
 //! woken and will. So whoever admits wakes one lane, and a lane that takes a batch wakes the next while any ticket is
-//! left. Knows neither clock nor runtime, and takes its locks from `crate::sync`: `tests/handover.rs` runs this very
+//! left. Knows neither clock nor runtime, and takes its locks from `crate::sync`: `tests/handover` runs this very
 //! file under a model checker.
 
 use std::time::Duration;
@@ -79,11 +79,7 @@ impl<T: Cancel> Handover<T> {
 
     /// As [`Device::is_full`].
     pub(super) fn is_full(&self, now: impl Fn() -> Duration, queue: QueueId) -> bool {
-        let mut state = self.state.lock();
-        let is_full = state.device.is_full(now(), queue);
-        // It may have swept out the last of a queue's tickets.
-        self.tell(&state);
-        is_full
+        self.state.lock().device.is_full(now(), queue)
     }
 
     /// As [`Device::quote`].
@@ -161,7 +157,10 @@ impl<T: Cancel> Handover<T> {
 
     /// Removes a queue at once and gives back what waited in it. A batch of it that runs ends as it would.
     pub(super) fn remove(&self, queue: QueueId) -> Vec<Ticket<T>> {
-        self.state.lock().remove(queue)
+        let mut state = self.state.lock();
+        let left = state.remove(queue);
+        self.tell(&state);
+        left
     }
 
     /// Lets lanes end once nothing waits.
