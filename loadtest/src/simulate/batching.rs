@@ -22,7 +22,7 @@ use anyhow::{Context, Result};
 pub use weir_batching::BatchCost;
 
 pub use figure::Figure;
-pub use results::Results;
+pub use results::{Record, Results};
 pub use rule::Rule;
 pub use scenario::{Baseline, Gate, Model, Scenario, Stream, Turns};
 
@@ -116,3 +116,6 @@ pub fn goodput(
     };
     Ok(median(&seeds.iter().map(in_time).collect::<Result<Vec<f64>>>()?))
 }
+
+#[cfg(test)]
+mod tests;

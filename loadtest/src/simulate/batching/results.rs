@@ -22,7 +22,7 @@ pub struct Results {
     runs: Vec<(Job, Tally)>,
 }
 
-/// The shares in time of one scenario, rule and load, by seed: what a later run of the same code must give again.
+/// What came out for one scenario, rule and load, by seed: what a later run of the same code must give again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// Name of the scenario.
@@ -31,8 +31,10 @@ pub struct Record {
     pub rule: String,
     /// Offered load.
     pub load: f64,
-    /// Share in time with each seed, in the order of the seeds, to a hundredth of a point.
+    /// [`Figure::InTime`] with each seed, in the order of the seeds, to a hundredth of a point.
     pub in_time: Vec<f64>,
+    /// [`Figure::RefusalP99`], likewise, in milliseconds.
+    pub refusal_p99_ms: Vec<f64>,
 }
 
 impl Results {
@@ -102,7 +104,7 @@ impl Results {
         self.runs.iter().filter(move |(job, _)| wanted(job)).map(|(_, tally)| tally)
     }
 
-    /// The shares in time of every scenario, rule and load.
+    /// What came out for every scenario, rule and load, in the order of the file.
     #[must_use]
     pub fn records(&self) -> Vec<Record> {
         let mut records: Vec<Record> = Vec::new();
@@ -110,12 +112,15 @@ impl Results {
             self.runs.chunk_by(|(a, _), (b, _)| (a.scenario, a.rule, a.load) == (b.scenario, b.rule, b.load))
         {
             let Some((job, _)) = runs.first() else { continue };
+            let by_seed =
+                |figure| runs.iter().map(|(_, tally)| rounded(tally.figure(figure, None))).collect();
             let scenario = self.scenarios.get(job.scenario).map(|scenario| scenario.name.clone());
             records.push(Record {
                 scenario: scenario.unwrap_or_default(),
                 rule: job.rule.name().to_owned(),
                 load: job.load,
-                in_time: runs.iter().map(|(_, tally)| rounded(tally.figure(Figure::InTime, None))).collect(),
+                in_time: by_seed(Figure::InTime),
+                refusal_p99_ms: by_seed(Figure::RefusalP99),
             });
         }
         records

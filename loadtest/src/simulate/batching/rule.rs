@@ -103,3 +103,6 @@ impl Rule {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

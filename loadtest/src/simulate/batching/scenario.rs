@@ -355,3 +355,6 @@ fn whole() -> f64 {
 fn roomy() -> u32 {
     1 << 16
 }
+
+#[cfg(test)]
+mod tests;

@@ -156,6 +156,21 @@ impl Tally {
         }
     }
 
+    /// Mean time to an answer.
+    #[cfg(test)]
+    pub(crate) fn mean_latency(&self) -> Duration {
+        let latency = self.sum(None).latency.0;
+        Duration::from_secs_f64(latency.map_or(0.0, |latency| latency.mean()) / 1e6)
+    }
+
+    /// Requests that came, and those of which the end is known.
+    #[cfg(test)]
+    pub(crate) fn offered_and_gone(&self) -> (u64, u64) {
+        let sum = self.sum(None);
+        let count = |counts: &Counts| counts.0.as_ref().map_or(0, Histogram::len);
+        (sum.offered, count(&sum.latency) + count(&sum.refusal))
+    }
+
     fn sum(&self, stream: Option<&str>) -> Kind {
         let mut sum = Kind::default();
         for kind in self.streams.iter().filter(|kind| stream.is_none_or(|name| kind.name == name)) {

@@ -180,3 +180,6 @@ impl World<'_> {
         (normal * variance.sqrt() - variance / 2.0).exp()
     }
 }
+
+#[cfg(test)]
+mod tests;
