@@ -10,12 +10,10 @@ use weir_protocol::Refusal;
 
 use crate::{
     Cancel, Costs, DeviceSettings, Dropped, QueueSettings, Refused, ShapeKey, Ticket, TurnOrder,
-    queue::Queue,
-    quote::{free_in, residual},
-    turns::Turns,
+    queue::Queue, quote::residual, turns::Turns,
 };
 
-mod forecast;
+mod admission;
 mod views;
 
 /// A queue of a device. Never reused.
@@ -230,7 +228,7 @@ impl<T: Cancel> Device<T> {
     fn arrive(&mut self, now: Duration, id: QueueId, parts: &[Ticket<T>]) {
         let Some(queue) = self.queues.get_mut(&id) else { return };
         for part in parts {
-            queue.arrive(now, &part.shape, part.rows);
+            queue.arrive(now, part);
         }
     }
 
@@ -238,7 +236,7 @@ impl<T: Cancel> Device<T> {
         for part in parts {
             let sequence = self.fresh_id();
             let Some(queue) = self.queues.get_mut(&id) else { return };
-            let line = queue.arrive(now, &part.shape, part.rows);
+            let line = queue.arrive(now, &part);
             queue.push(now, line, sequence, part);
         }
         if let Some(queue) = self.queues.get_mut(&id) {
@@ -283,8 +281,21 @@ impl<T: Cancel> Device<T> {
         let formed = formed?;
         let (units, expected) = (formed.units, formed.expected);
         self.running.insert(batch, Running { queue: id, shape: formed.shape, units, started: now, expected });
-        self.drop_hopeless_of(now, id);
+        self.drop_left_out(now, id, line);
         Some(Batch { id: batch, queue: id, tickets: formed.tickets, rows: formed.rows, units })
+    }
+
+    /// Drops what a batch left behind in its bucket and no later one would take.
+    fn drop_left_out(&mut self, now: Duration, id: QueueId, line: u64) {
+        self.drop_hopeless_of(now, id);
+        if self.start_in(now, id).is_zero() {
+            return;
+        }
+        let starts = self.queues.get(&id).map(|queue| self.starts(now, id, queue));
+        if let (Some(starts), Some(queue)) = (starts, self.queues.get_mut(&id)) {
+            queue.drop_overtaken(now, line, &starts, &mut self.dropped);
+        }
+        self.refresh(id);
     }
 
     /// Drops what no lane can serve in time any more, of every queue.
@@ -300,17 +311,6 @@ impl<T: Cancel> Device<T> {
             queue.drop_hopeless(now, start, &mut self.dropped);
         }
         self.refresh(id);
-    }
-
-    /// Until a lane is free.
-    fn free_in(&self, now: Duration) -> Duration {
-        free_in(self.settings.lanes, self.running.values().map(|batch| batch.left(now)))
-    }
-
-    /// Until a lane may serve this queue.
-    fn start_in(&self, now: Duration, id: QueueId) -> Duration {
-        let own = self.queues.get(&id).map_or(Duration::ZERO, |queue| self.own_free_in(now, id, queue));
-        own.max(self.free_in(now))
     }
 
     fn lanes(&self) -> usize {

@@ -11,6 +11,7 @@ mod arrivals;
 mod cost;
 mod costs;
 mod device;
+mod forecast;
 mod queue;
 pub mod quote;
 mod settings;

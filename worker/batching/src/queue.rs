@@ -7,6 +7,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     BatchCost, Cancel, Cause, Costs, Dropped, QueueSettings, ShapeKey, Ticket,
+    forecast::{Outlook, Starts},
+    quote::Ask,
     turns::{Standing, Turns},
     window::{self, Bounds, Pick},
 };
@@ -86,6 +88,25 @@ impl<T: Cancel> Queue<T> {
         self.line(&ticket.shape).map_or(0, |line| line.rows_before(now, self.patience(), ticket))
     }
 
+    /// Rows that wait in this bucket in classes up to this one.
+    pub(crate) fn rows_with(&self, shape: &ShapeKey, class: u8) -> u64 {
+        self.line(shape).map_or(0, |line| line.rows_with(class))
+    }
+
+    /// What such a request would see in its bucket.
+    pub(crate) fn outlook(&self, now: Duration, shape: &ShapeKey, class: u8, ask: Ask) -> Outlook {
+        let rate = |class| self.line(shape).map_or(0.0, |line| line.rate(now, class));
+        let rows = f64::from(ask.rows.max(1));
+        Outlook {
+            cost: self.costs.of(shape),
+            max_rows: f64::from(self.settings.max_batch_rows.max(1)),
+            rows,
+            units_per_row: f64::from(ask.units.max(1)) / rows,
+            rate_above: class.checked_sub(1).map_or(0.0, rate),
+            rate: rate(class),
+        }
+    }
+
     fn patience(&self) -> Patience {
         Patience { delay: self.settings.max_queue_delay, ageing: self.settings.ageing }
     }
@@ -142,14 +163,14 @@ impl<T: Cancel> Queue<T> {
     }
 
     /// Counts rows that wanted to join a bucket, and names the bucket.
-    pub(crate) fn arrive(&mut self, now: Duration, shape: &ShapeKey, rows: u32) -> u64 {
-        let number = self.numbers.get(shape).copied().unwrap_or_else(|| {
+    pub(crate) fn arrive(&mut self, now: Duration, ticket: &Ticket<T>) -> u64 {
+        let number = self.numbers.get(&ticket.shape).copied().unwrap_or_else(|| {
             self.last_number += 1;
-            self.numbers.insert(shape.clone(), self.last_number);
+            self.numbers.insert(ticket.shape.clone(), self.last_number);
             self.last_number
         });
-        let line = self.lines.entry(number).or_insert_with(|| Line::new(shape.clone()));
-        line.arrivals.record(now, rows);
+        let line = self.lines.entry(number).or_insert_with(|| Line::new(ticket.shape.clone()));
+        line.arrive(now, ticket.class, ticket.rows);
         number
     }
 
@@ -206,6 +227,33 @@ impl<T: Cancel> Queue<T> {
             let gone = if tried { line.hopeless(now, None) } else { line.hopeless(start, Some(cost)) };
             self.discard(now, number, gone, dropped);
         }
+    }
+
+    /// Drops what the next batch of a bucket would leave out as well, as far as can be foreseen.
+    pub(crate) fn drop_overtaken(
+        &mut self,
+        now: Duration,
+        number: u64,
+        starts: &Starts,
+        dropped: &mut Vec<Dropped<T>>,
+    ) {
+        let Some(line) = self.lines.get(&number) else { return };
+        let mut gone = Vec::new();
+        let mut waiting = 0.0;
+        for (class, rank) in line.ranks() {
+            let rows = line.mean_rows();
+            let units_per_row = (line.units() as f64 / line.rows() as f64).max(1.0);
+            let ask = Ask::default();
+            let outlook = Outlook { rows, units_per_row, ..self.outlook(now, line.shape(), *class, ask) };
+            waiting += rank.rows() as f64;
+            for (deadline, sequence, units) in rank.due_before(now.saturating_add(outlook.ample(starts))) {
+                if outlook.overtaken(starts, waiting, deadline.saturating_sub(now)) {
+                    gone.push(sequence);
+                    waiting -= f64::from(units) / units_per_row;
+                }
+            }
+        }
+        self.discard(now, number, gone, dropped);
     }
 
     /// Cuts a choice to a size that is worth while or preferred, where all that it leaves out stay in time.

@@ -14,8 +14,8 @@ const LEAST_SECONDS: f64 = 1e-9;
 /// What a queue says of one more request of one unit, at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Quote {
-    /// From now until its batch begins.
-    pub begins: Duration,
+    /// Device time of the batches of other buckets that go before its own, when they fill up.
+    pub others: Duration,
     /// From now until its answer is there.
     pub quote: Duration,
     /// The same, pessimistically: the batches ahead of it and its own will fill up. Never less than `quote`.
@@ -120,18 +120,20 @@ pub fn quote(
         queued = queued.saturating_add(other.work());
         older.extend(other.before(&place));
     }
-    let ahead = |fill: f64, during: Duration| {
+    let work = |fill: f64, during: Duration| {
         let others = older.iter().map(|older| older.work(fill, during));
-        place.ahead(device, bucket, others.fold(Duration::ZERO, Duration::saturating_add))
+        others.fold(Duration::ZERO, Duration::saturating_add)
     };
-    let now = ahead(0.0, Duration::ZERO);
-    let half = ahead(0.5, now);
-    let full = ahead(1.0, now);
+    let ahead = |others: Duration| place.ahead(device, bucket, others);
+    let now = ahead(work(0.0, Duration::ZERO));
+    let half = ahead(work(0.5, now));
+    let others = work(1.0, now);
+    let full = ahead(others);
 
     let marginal = bucket.marginal() / bucket.lanes_on(device);
     let seconds_per_row = (marginal.as_secs_f64() * bucket.mean_units()).max(LEAST_SECONDS);
     Quote {
-        begins: half,
+        others,
         quote: half.saturating_add(bucket.cost.of_mean(place.units)),
         quote_admission: full.saturating_add(bucket.cost.of_mean(place.units_filled(bucket, full))),
         floor: bucket.floor(),

@@ -8,7 +8,7 @@ use super::{Device, QueueId};
 use crate::{
     Cancel, Quote, ShapeKey,
     queue::Queue,
-    quote::{self, Ask, BucketView, DeviceView, free_in},
+    quote::{self, Ask, BucketView, DeviceView},
 };
 
 impl<T: Cancel> Device<T> {
@@ -38,15 +38,6 @@ impl<T: Cancel> Device<T> {
         });
         Some(quote::quote(&device, &bucket, views, ask))
     }
-
-    /// Until one of the queue's own lanes is free.
-    pub(super) fn own_free_in(&self, now: Duration, id: QueueId, queue: &Queue<T>) -> Duration {
-        if !queue.is_blocked() {
-            return Duration::ZERO;
-        }
-        let batches = self.running.values().filter(|batch| batch.queue == id);
-        free_in(queue.settings.lanes, batches.map(|batch| batch.left(now)))
-    }
 }
 
 impl<T: Cancel> Queue<T> {
@@ -69,7 +60,7 @@ impl<T: Cancel> Queue<T> {
             queued_units: line.map_or(0, |line| line.units()),
             oldest: oldest.map_or(Duration::ZERO, |(arrived, _)| now.saturating_sub(arrived)),
             turn_offset: self.turn_offset,
-            arrivals: line.map_or(0.0, |line| line.arrivals.per_second(now)),
+            arrivals: line.map_or(0.0, |line| line.rate(now, u8::MAX)),
         }
     }
 }

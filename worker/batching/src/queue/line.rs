@@ -51,7 +51,8 @@ pub(crate) struct Line<T> {
     rises: BTreeSet<(Duration, u64)>,
     rows: u64,
     units: u64,
-    pub(crate) arrivals: Arrivals,
+    /// How fast rows arrive, by class.
+    arrivals: BTreeMap<u8, Arrivals>,
 }
 
 impl<T: Cancel> Line<T> {
@@ -63,7 +64,7 @@ impl<T: Cancel> Line<T> {
             rises: BTreeSet::new(),
             rows: 0,
             units: 0,
-            arrivals: Arrivals::default(),
+            arrivals: BTreeMap::new(),
         }
     }
 
@@ -102,6 +103,26 @@ impl<T: Cancel> Line<T> {
     pub(crate) fn doom(&self, cost: BatchCost) -> Option<Duration> {
         let doom = |rank: &Rank| Some(rank.tightest()?.saturating_sub(cost.of(rank.lightest())));
         self.ranks.values().filter_map(doom).min()
+    }
+
+    /// Counts rows that wanted to join.
+    pub(crate) fn arrive(&mut self, now: Duration, class: u8, rows: u32) {
+        self.arrivals.entry(class).or_default().record(now, rows);
+    }
+
+    /// Rows per second that arrive of classes up to this one.
+    pub(crate) fn rate(&self, now: Duration, class: u8) -> f64 {
+        self.arrivals.range(..=class).map(|(_, arrivals)| arrivals.per_second(now)).sum()
+    }
+
+    /// Rows that wait in classes up to this one.
+    pub(crate) fn rows_with(&self, class: u8) -> u64 {
+        self.ranks.range(..=class).map(|(_, rank)| rank.rows()).sum()
+    }
+
+    /// Rows of a ticket, on average; 1 when none waits.
+    pub(crate) fn mean_rows(&self) -> f64 {
+        if self.entries.is_empty() { 1.0 } else { self.rows as f64 / self.entries.len() as f64 }
     }
 
     /// Appends a ticket. It waits for company at most half of the time that its requester gave.

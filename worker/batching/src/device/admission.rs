@@ -1,0 +1,98 @@
+//! Who gets in: a request that would not be done in time is refused at once.
+//!
+//! Fills what `forecast` reckons with. Called by `device` for each request, and after each batch for those that it left.
+
+use std::time::Duration;
+
+use weir_protocol::Refusal;
+
+use super::{Device, QueueId};
+use crate::{
+    Cancel, Ticket,
+    forecast::Starts,
+    queue::Queue,
+    quote::{Ask, free_in},
+};
+
+/// What a request would meet.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Forecast {
+    /// When it would be done, as the quote says.
+    pub(super) quoted: Duration,
+    /// Whether it would be done by its deadline.
+    pub(super) in_time: bool,
+}
+
+impl<T: Cancel> Device<T> {
+    /// Why a request of one row would certainly be refused now, known before more is known of it than its deadline;
+    /// `None` when it might get in. Costs next to nothing.
+    pub fn refuses(&mut self, now: Duration, queue: QueueId, deadline: Option<Duration>) -> Option<Refusal> {
+        let Some(found) = self.queues.get(&queue) else { return Some(Refusal::NotReady) };
+        let least = found.costs.smallest().map_or(Duration::ZERO, |shape| found.costs.of(shape).of(1));
+        let hopeless = |deadline: Duration| {
+            deadline <= now
+                || !found.must_try(now)
+                    && now.saturating_add(self.start_in(now, queue)).saturating_add(least) > deadline
+        };
+        if deadline.is_some_and(hopeless) {
+            return Some(Refusal::Deadline);
+        }
+        self.is_full(now, queue).then_some(Refusal::QueueFull)
+    }
+
+    /// Foresees a request in these parts, all of one bucket.
+    pub(super) fn foresee(&self, now: Duration, id: QueueId, parts: &[Ticket<T>]) -> Option<Forecast> {
+        let (queue, first) = (self.queues.get(&id)?, parts.first()?);
+        let sum =
+            |of: fn(&Ticket<T>) -> u32| parts.iter().fold(0, |sum: u32, part| sum.saturating_add(of(part)));
+        let before = queue.rows_before(now, first);
+        let ask = Ask { rows: sum(|part| part.rows), units: sum(|part| part.units), before: Some(before) };
+        let quote = self.quote_for(now, id, &first.shape, ask)?;
+        let deadline = parts.iter().filter_map(|part| part.deadline).min();
+        let in_time = deadline.is_none_or(|deadline| {
+            let slack = deadline.saturating_sub(now);
+            if queue.must_try(now) {
+                return true;
+            }
+            // Where a lane is free, batch choice decides at once.
+            if self.start_in(now, id).is_zero() {
+                return queue.costs.of(&first.shape).of(first.units) <= slack;
+            }
+            let starts = self.starts(now, id, queue).after(quote.others);
+            let outlook = queue.outlook(now, &first.shape, first.class, ask);
+            let waiting = queue.rows_with(&first.shape, first.class);
+            outlook.in_time(starts, before as f64, waiting as f64, slack)
+        });
+        Some(Forecast { quoted: quote.quote, in_time })
+    }
+
+    /// When lanes are free for the queue.
+    pub(super) fn starts(&self, now: Duration, id: QueueId, queue: &Queue<T>) -> Starts {
+        let own_lanes = queue.settings.lanes.max(1);
+        if own_lanes >= self.settings.lanes {
+            return Starts::new(self.settings.lanes, self.running.values().map(|batch| batch.left(now)));
+        }
+        let own = self.running.values().filter(|batch| batch.queue == id);
+        Starts::new(own_lanes, own.map(|batch| batch.left(now))).not_before(self.free_in(now))
+    }
+
+    /// Until a lane is free.
+    pub(super) fn free_in(&self, now: Duration) -> Duration {
+        free_in(self.settings.lanes, self.running.values().map(|batch| batch.left(now)))
+    }
+
+    /// Until one of the queue's own lanes is free.
+    pub(super) fn own_free_in(&self, now: Duration, id: QueueId, queue: &Queue<T>) -> Duration {
+        if !queue.is_blocked() {
+            return Duration::ZERO;
+        }
+        let batches = self.running.values().filter(|batch| batch.queue == id);
+        free_in(queue.settings.lanes, batches.map(|batch| batch.left(now)))
+    }
+
+    /// Until a lane may serve this queue.
+    pub(super) fn start_in(&self, now: Duration, id: QueueId) -> Duration {
+        let own = self.queues.get(&id).map_or(Duration::ZERO, |queue| self.own_free_in(now, id, queue));
+        own.max(self.free_in(now))
+    }
+}
