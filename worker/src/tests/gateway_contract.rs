@@ -1,11 +1,12 @@
 //! What only gateways may see and say.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::Request;
 use parking_lot::Mutex;
+use weir_batching::{BatchCost, QueueSettings, ShapeKey};
 
-use super::fixture::{ECHO_ROW, Repository, Running};
+use super::fixture::{ECHO_ROW, Repository, Running, queue};
 
 /// Loopback is not trusted here; a token is.
 const STRANGERS: &str = "[gateway]\ntrusted = [\"10.0.0.0/8\"]";
@@ -25,13 +26,45 @@ async fn a_trusted_peer_gets_the_load_report() {
     assert_eq!((&first["epoch"], &first["seq"], &first["accepting"]), (&7.into(), &1.into(), &true.into()));
     assert_eq!(first["devices"][0]["name"], "cpu");
     assert!(first["devices"][0]["free"].as_u64() <= first["devices"][0]["total"].as_u64());
-    let model = &first["models"][0];
+    let mut model = first["models"][0].clone();
+    assert!(model.as_object_mut().unwrap().remove("estimate").is_some_and(|estimate| estimate.is_object()));
     let expected = serde_json::json!({
         "id": 1, "model": "echo", "version": 1, "state": "serving", "device": 0, "size": 0,
         "max_batch_size": 4, "queued": 0, "in_flight": 0, "arrivals": 1,
     });
-    assert_eq!(model, &expected);
+    assert_eq!(model, expected);
     assert_eq!(running.get("/v2/load?since=1").await.json()["seq"], 2);
+}
+
+#[tokio::test]
+async fn the_report_tells_what_a_loaded_version_costs_and_when_it_would_answer() {
+    let cost = BatchCost { base: Duration::from_millis(8), per_unit: Duration::from_millis(1) };
+    let settings = QueueSettings { costs: vec![(ShapeKey::default(), cost)], ..queue(4, 64) };
+    let (running, gate) = Running::gated("", settings).await;
+    let estimate = async || running.get("/v2/load").await.json()["models"][0]["estimate"].clone();
+    let idle = serde_json::json!({
+        "latency": [{"shape": [], "base_us": 8_000, "per_unit_ns": 1_000_000}], "scale_milli": 1_000,
+        "quote_us": 9_000, "quote_admission_us": 9_000, "floor_us": 9_000,
+        // A full batch of four takes 12 ms.
+        "marginal_ns": 3_000_000, "capacity_mrps": 333_333,
+    });
+    assert_eq!(estimate().await, idle);
+
+    let mut first = running.connect().await;
+    let answer = running.spawn(async move { first.post("/v2/models/echo/infer", ECHO_ROW).await });
+    gate.entered().await;
+    let busy = estimate().await;
+    assert!(busy["quote_us"].as_u64() > idle["quote_us"].as_u64(), "{busy}");
+    assert_eq!(busy["floor_us"], idle["floor_us"]);
+    gate.open(1);
+    assert_eq!(answer.await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn the_report_expects_nothing_of_a_version_that_is_not_loaded() {
+    let running = Running::unloaded(Repository::echo(), "", false).await;
+    let model = running.get("/v2/load").await.json()["models"][0].clone();
+    assert_eq!((&model["state"], model.get("estimate")), (&"absent".into(), None));
 }
 
 #[tokio::test]
