@@ -7,14 +7,16 @@
 pub mod admission;
 mod bind;
 mod rejection;
+mod split;
 mod timings;
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::future::try_join_all;
 use tokio::{sync::oneshot, task::spawn_blocking};
 use weir_batching::Ticket;
 use weir_protocol::{
-    InferRequest, InferResponse, OipError, Reason, Refusal, Tensor,
+    InferRequest, InferResponse, OipError, Priority, Reason, Refusal, Tensor,
     infer::{OutputTensor, Parameters},
 };
 
@@ -22,7 +24,7 @@ use self::bind::Bound;
 pub use self::{rejection::Rejection, timings::Timings};
 use crate::{
     clock::Clock,
-    lanes::{Done, JobError, Queue},
+    lanes::{Done, JobError, Part, Queue},
     model::ModelSpec,
 };
 
@@ -33,8 +35,10 @@ const INLINE_TEXT_BYTES: usize = 1 << 20;
 /// When an inference came, how long its answer is useful, and how much work it is to read.
 #[derive(Debug, Clone, Copy)]
 pub struct Call {
-    /// When the answer stops being useful, on `clock`; the request itself may name an earlier time.
+    /// When the answer stops being useful, on `clock`; the request itself or its model may name an earlier time.
     pub deadline: Option<Duration>,
+    /// How urgent its head says that it is; the request itself may say otherwise.
+    pub priority: Option<Priority>,
     /// When the request was complete, on `clock`.
     pub received: Duration,
     /// The time.
@@ -61,28 +65,39 @@ pub async fn run(
     call: Call,
     decode: impl FnOnce(&ModelSpec) -> Result<InferRequest, OipError> + Send + 'static,
 ) -> Result<Answered, Rejection> {
-    let Call { deadline, received, clock, text_bytes } = call;
+    let Call { deadline, priority, received, clock, text_bytes } = call;
     let spec = queue.spec();
     let bound = {
         let spec = Arc::clone(spec);
         offload(text_bytes, move || bind::bind(&spec, decode(&spec)?)).await??
     };
-    let own = bound.timeout.map(|timeout| received.saturating_add(timeout));
-    let deadline = deadline.into_iter().chain(own).min();
-    let Bound { answer, rows, shape, inputs, shapes, .. } = bound;
-    let (reply, result) = oneshot::channel();
-    let job = queue.job(inputs, shapes, reply);
-    let arrived = job.arrived;
-    let ticket = Ticket { rows, units: rows, shape, class: 0, deadline, payload: job };
-    queue.admit(vec![ticket]).map_err(|r| Rejection::refused(r.refusal))?;
-    let done = until(deadline, clock, result).await?;
-    let (waited, compute_infer) = (done.waited, done.forward);
-    let response = respond(spec, answer, done);
+    let Bound { answer, whole, shape, wishes } = bound;
+    let deadline = spec.terms.deadline(received, deadline, wishes.timeout);
+    let class = spec.terms.class(wishes.priority.or(priority));
+    let rows = whole.rows;
+    let arrived = clock.now();
+    let ticket = |part: Part| {
+        let (reply, result) = oneshot::channel();
+        let (rows, shape) = (part.rows, shape.clone());
+        let payload = queue.job(part, reply);
+        (Ticket { rows, units: rows, shape, class, deadline, payload }, result)
+    };
+    let (tickets, replies): (_, Vec<_>) = split::split(spec, whole).into_iter().map(ticket).unzip();
+    let admitted = queue.admit(tickets).map_err(|refused| refused.refusal);
+    let quoted = admitted.map_err(|refusal| admission::refused(queue, refusal, deadline, clock))?;
+    let parts = until(deadline, clock, replies).await?;
+    // The part that ended last: all time until its forward pass counts as waiting, that of earlier parts too.
+    let last = parts
+        .iter()
+        .map(|part| (part.waited, part.forward))
+        .max_by_key(|(waited, forward)| *waited + *forward);
+    let (waited, compute_infer) = last.unwrap_or_default();
+    let response = respond(spec, answer, &parts)?;
     let total = clock.now().saturating_sub(received);
     let compute_input = arrived.saturating_sub(received);
     let compute_output =
         total.saturating_sub(compute_input).saturating_sub(waited).saturating_sub(compute_infer);
-    let timings = Timings { rows, compute_input, queue: waited, compute_infer, compute_output, total };
+    let timings = Timings { rows, quoted, compute_input, queue: waited, compute_infer, compute_output, total };
     Ok(Answered { response, timings })
 }
 
@@ -126,41 +141,59 @@ struct AnswerForm {
     outputs: Vec<(usize, bool)>,
 }
 
-/// Awaits the reply until the deadline.
+/// Where the answer to a request, or to a part of one, comes from.
+type Reply = oneshot::Receiver<Result<Done, JobError>>;
+
+/// Awaits all parts of a request until the deadline. The first that fails speaks for the request: dropping the replies of
+/// the others takes those out of the queue.
 async fn until(
     deadline: Option<Duration>,
     clock: Clock,
-    result: oneshot::Receiver<Result<Done, JobError>>,
-) -> Result<Done, Rejection> {
-    let reply = match deadline {
-        None => result.await,
+    replies: Vec<Reply>,
+) -> Result<Vec<Done>, Rejection> {
+    let all = try_join_all(replies.into_iter().map(answer));
+    match deadline {
+        None => all.await,
         Some(deadline) => {
             let left = deadline.saturating_sub(clock.now());
-            tokio::time::timeout(left, result).await.map_err(|_| Rejection::late())?
+            tokio::time::timeout(left, all).await.map_err(|_| Rejection::late())?
         }
-    };
+    }
+}
+
+/// Awaits one part.
+async fn answer(reply: Reply) -> Result<Done, Rejection> {
     // Lanes drop a reply channel without an answer only when they panic outside a forward pass: never.
     let gone = |_| OipError::new(Reason::Internal, "the model went away before it answered");
-    reply.map_err(gone)?.map_err(|error| match error {
-        JobError::Expired | JobError::Hopeless => Rejection::refused(Refusal::Deadline),
+    reply.await.map_err(gone)?.map_err(|error| match error {
+        JobError::Expired => Rejection::expired(),
+        JobError::Hopeless => Rejection::refused(Refusal::Deadline),
+        JobError::Late => Rejection::late(),
         JobError::Failed(why) => {
             OipError::new(Reason::ModelFailed, format!("the model failed: {why}")).into()
         }
     })
 }
 
-/// The response of what the lanes gave.
-fn respond(spec: &ModelSpec, form: AnswerForm, done: Done) -> InferResponse {
+/// The response of what the lanes gave for all parts of a request.
+fn respond(spec: &ModelSpec, form: AnswerForm, parts: &[Done]) -> Result<InferResponse, OipError> {
     let output = |(index, binary): (usize, bool)| {
-        let (spec, (shape, data)) = (spec.outputs.get(index)?, done.outputs.get(index)?);
-        // Lanes checked the shape: no dimension is negative.
-        let shape = shape.iter().map(|dim| dim.unsigned_abs()).collect();
-        let tensor = Tensor { name: spec.name.clone(), datatype: spec.datatype, shape, data: data.clone() };
-        Some(OutputTensor { tensor, binary })
+        let spec = spec.outputs.get(index)?;
+        let parts: Vec<_> = parts.iter().filter_map(|part| part.outputs.get(index)).collect();
+        let joined = split::join(&parts).map(|(shape, data)| {
+            // Lanes checked the shape: no dimension is negative.
+            let shape = shape.iter().map(|dim| dim.unsigned_abs()).collect();
+            let tensor = Tensor { name: spec.name.clone(), datatype: spec.datatype, shape, data };
+            OutputTensor { tensor, binary }
+        });
+        Some(joined.ok_or_else(|| {
+            let message = format!("output '{}' has other sizes in one batch than in the next", spec.name);
+            OipError::new(Reason::ModelFailed, message)
+        }))
     };
-    let outputs = form.outputs.into_iter().filter_map(output).collect();
+    let outputs = form.outputs.into_iter().filter_map(output).collect::<Result<_, _>>()?;
     let (model_name, model_version) = (spec.name.to_string(), spec.version.to_string());
-    InferResponse { model_name, model_version, id: form.id, parameters: Parameters::new(), outputs }
+    Ok(InferResponse { model_name, model_version, id: form.id, parameters: Parameters::new(), outputs })
 }
 
 /// Runs `work` here when it is about little text, else on a thread where it holds nobody up.

@@ -15,7 +15,7 @@ use weir_batching::{DeviceSettings, Ended, QueueSettings};
 
 use self::{handover::Handover, job::answer_dropped};
 pub use self::{
-    job::{Done, Job, JobError},
+    job::{Done, Job, JobError, Part},
     queue::Queue,
 };
 use crate::{
@@ -26,6 +26,7 @@ use crate::{
     telemetry::ReplicaMetrics,
 };
 
+mod assemble;
 mod batch;
 mod handover;
 mod job;
@@ -142,7 +143,8 @@ impl Shared {
     fn run_lane(&self) {
         let mut ended = None;
         while let Some(work) = self.handover.take(|| self.clock.now(), ended.take()) {
-            work.dropped.into_iter().for_each(answer_dropped);
+            let now = self.clock.now();
+            work.dropped.into_iter().for_each(|dropped| answer_dropped(dropped, now));
             ended = work.batch.map(|batch| {
                 let id = batch.id;
                 let run = catch_unwind(AssertUnwindSafe(|| batch::run(batch, self.clock)));

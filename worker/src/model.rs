@@ -10,10 +10,13 @@ pub mod loader;
 pub mod replica;
 pub mod repository;
 pub mod store;
+pub mod terms;
 pub mod warmup;
 
 use weir_config::{ModelConfig, model::TensorSpec};
 use weir_protocol::{ModelName, Version};
+
+pub use self::terms::Terms;
 
 use crate::backend;
 
@@ -32,6 +35,8 @@ pub struct ModelSpec {
     pub max_request_rows: u32,
     /// Lengths, ascending, that padded dimensions are padded up to; empty when none is padded.
     pub buckets: Vec<u64>,
+    /// Until when answers are useful and how urgent requests are, where they do not say it.
+    pub terms: Terms,
     /// Whether elements of BYTES inputs must be texts: UTF-8 without NUL.
     pub takes_texts: bool,
     /// Inputs in the model's order.
@@ -51,6 +56,7 @@ impl ModelSpec {
             max_rows: config.max_batch_size.max(1),
             max_request_rows: if config.max_batch_size > 0 { config.batching.max_queue_size } else { 1 },
             buckets: config.batching.buckets.clone(),
+            terms: Terms::from(&config.batching),
             takes_texts: backend::takes_texts(&config.backend),
             inputs: config.inputs.clone(),
             outputs: config.outputs.clone(),

@@ -141,6 +141,7 @@ mod tests {
         let statistics = Statistics::default();
         let timings = Timings {
             rows: 4,
+            quoted: ms(7),
             compute_input: ms(1),
             queue: ms(2),
             compute_infer: ms(4),

@@ -5,7 +5,10 @@
 
 use bytes::{BufMut, Bytes};
 use futures_util::{Stream, StreamExt};
-use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_TYPE};
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{CONTENT_TYPE, RETRY_AFTER},
+};
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Frame;
 use tonic::{Code, Status, body::Body};
@@ -106,6 +109,9 @@ pub(super) fn status(rejection: &Rejection, trusted: bool) -> HeaderMap {
     // Fails for a message that no header can hold; percent-encoding leaves none.
     let _ = Status::new(code, message).add_header(&mut map);
     map.insert(HeaderName::from_static(headers::REASON), HeaderValue::from_static(reason.name()));
+    if let Some(seconds) = rejection.retry_after() {
+        map.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
     if let Some(refusal) = rejection.refusal.filter(|_| trusted) {
         map.insert(HeaderName::from_static(headers::REFUSED), HeaderValue::from_static(refusal.name()));
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, request::Parts};
 use weir_protocol::{
-    OipError, Reason,
+    OipError, Priority, Reason,
     grpc::{GrpcCall, timeout},
     headers,
     rest::Target,
@@ -38,6 +38,8 @@ pub(super) struct Terms {
     pub(super) route: Option<ResolvedRoute>,
     /// When answers stop being useful, on the worker's clock.
     pub(super) deadline: Option<Duration>,
+    /// How urgent its requests are, where they do not say it themselves.
+    pub(super) priority: Option<Priority>,
     /// Coding of compressed messages from the client.
     pub(super) coding: Option<Coding>,
     /// Coding of the answers.
@@ -68,6 +70,7 @@ impl Inbound {
             call,
             route,
             deadline: admission::deadline(worker, left.into_iter().chain([timeout])),
+            priority: head::priority(map, self.trusted)?,
             coding,
             answers: coding::of_answers(coding, map),
             from_gateway: self.gateway_id().is_some(),

@@ -80,10 +80,10 @@ pub(super) async fn run(
         let request = &inference.request;
         asked = Asked::of(request);
         let target = terms.target(&request.model_name, &request.model_version)?;
-        Ok((admission::admit(worker, &target, terms.from_gateway)?, inference))
+        Ok((admission::admit(worker, &target, terms.from_gateway, terms.deadline)?, inference))
     };
     // The share is held to the end of this function, for tensors made from typed contents.
-    let (admitted, Inference { request, bytes, share: _share }) = match admitted.await {
+    let (mut admitted, Inference { request, bytes, share: _share }) = match admitted.await {
         Ok(admitted) => admitted,
         Err(rejection) => {
             let rejection: Rejection = rejection;
@@ -93,6 +93,7 @@ pub(super) async fn run(
     };
     let call = Call {
         deadline: terms.deadline,
+        priority: terms.priority,
         received: began,
         clock: worker.clock,
         text_bytes: text_bytes(&request, bytes),

@@ -1,9 +1,9 @@
-//! What both fronts read in the head of a request: numbers, and the time that its answer has.
+//! What both fronts read in the head of a request: numbers, the time that its answer has, and how urgent it is.
 
 use std::time::Duration;
 
 use http::HeaderMap;
-use weir_protocol::{OipError, headers};
+use weir_protocol::{OipError, Priority, headers};
 
 /// How long the answer is useful: what the gateway says (`trusted`), and what the client says.
 ///
@@ -20,6 +20,16 @@ fn client_timeout(map: &HeaderMap) -> Result<Option<Duration>, OipError> {
     let wrong = || OipError::bad_request(format!("{name} must be a positive number of milliseconds"));
     let millis = number(map, name, "milliseconds").map_err(|_| wrong())?;
     if millis == Some(0) { Err(wrong()) } else { Ok(millis.map(Duration::from_millis)) }
+}
+
+/// How urgent the request is: as the gateway says (`trusted`), else as the client says.
+///
+/// # Errors
+/// `bad-request`: not a number.
+pub(crate) fn priority(map: &HeaderMap, trusted: bool) -> Result<Option<Priority>, OipError> {
+    let of = |name| map.get(name).map(|value| (name, value.to_str().unwrap_or_default()));
+    let given = of(headers::PRIORITY).filter(|_| trusted).or_else(|| of(headers::CLIENT_PRIORITY));
+    given.map(|(name, value)| Priority::of_header(name, value)).transpose()
 }
 
 /// The number in a header; `None` when it is not there.

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use hyper::body::Body;
 use weir_protocol::{
-    Datatype, InferRequest, InferResponse, OipError, Reason, Refusal,
+    Datatype, InferRequest, InferResponse, OipError, Priority, Reason, Refusal,
     codec::{self, CodecLimits, Encoded, RawInput},
     headers,
     rest::Target,
@@ -43,6 +43,7 @@ struct Head {
     /// Length of the JSON part; 0 = there is none, the body is the only input's data.
     json_len: Option<usize>,
     deadline: Option<Duration>,
+    priority: Option<Priority>,
 }
 
 /// Answers an inference.
@@ -55,7 +56,8 @@ pub(super) async fn answer(
     target: &Target,
 ) -> Result<respond::Response, Rejection> {
     let head = read_head(worker, inbound).inspect_err(|rejection| admission::count(worker, rejection))?;
-    let admitted = admission::admit(worker, target, inbound.gateway_id().is_some())?;
+    let from_gateway = inbound.gateway_id().is_some();
+    let mut admitted = admission::admit(worker, target, from_gateway, head.deadline)?;
     let result = read_and_run(worker, inbound, &admitted, &head).await;
     admitted.record(worker, result.as_ref().map(|(_, timings)| timings));
     let mut response = match result {
@@ -81,7 +83,8 @@ fn read_head(worker: &Worker, inbound: &Inbound) -> Result<Head, Rejection> {
     let json_len = head::number(map, headers::INFERENCE_HEADER_CONTENT_LENGTH, expected)?;
     let json_len = json_len.map(|len| usize::try_from(len).unwrap_or(usize::MAX));
     let deadline = admission::deadline(worker, head::time_left(map, inbound.trusted)?);
-    Ok(Head { coding, wished, json_len, deadline })
+    let priority = head::priority(map, inbound.trusted)?;
+    Ok(Head { coding, wished, json_len, deadline, priority })
 }
 
 async fn read_and_run(
@@ -109,6 +112,7 @@ async fn read_and_run(
     let (json_len, codec_limits, spec) = (head.json_len, worker.codec_limits, admitted.queue.spec());
     let call = Call {
         deadline: head.deadline,
+        priority: head.priority,
         received,
         clock: worker.clock,
         text_bytes: text_bytes(spec, body.len(), json_len),

@@ -15,9 +15,6 @@ use weir_protocol::{OipError, Reason, codec::Encoded, headers};
 use super::coding::{self, Coding};
 use crate::infer::Rejection;
 
-/// What a client is told to wait after a 503, in seconds.
-const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
-
 pub(super) type Response = http::Response<Full<Bytes>>;
 
 /// 200 with a JSON body.
@@ -64,8 +61,8 @@ pub(super) fn rejected(rejection: &Rejection, trusted: bool) -> Response {
     let mut response = with_body(status, "application/json", rejection.error.body().into());
     let map = response.headers_mut();
     map.insert(HeaderName::from_static(headers::REASON), HeaderValue::from_static(reason.name()));
-    if reason.retry_later() {
-        map.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+    if let Some(seconds) = rejection.retry_after() {
+        map.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     if reason == Reason::UnsupportedEncoding {
         map.insert(ACCEPT_ENCODING, coding::OFFERED);

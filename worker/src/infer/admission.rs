@@ -9,6 +9,7 @@ use weir_protocol::{Refusal, rest::Target};
 
 use super::{Rejection, Timings};
 use crate::{
+    clock::Clock,
     lanes::Queue,
     model::replica::{InFlight, Replica},
     server::Worker,
@@ -23,19 +24,33 @@ pub struct Admitted {
     pub queue: Arc<Queue>,
     /// When it was accepted, on the worker's clock.
     began: Duration,
+    /// Whether it is known how it ended.
+    recorded: bool,
+    clock: Clock,
     _in_flight: InFlight,
     _guard: RequestGuard,
 }
 
-/// Accepts an inference, or says why not. `from_gateway` decides what a name that leads nowhere means.
+/// Accepts an inference, or says why not. `from_gateway` decides what a name that leads nowhere means; `deadline` is the
+/// one that its head names, on the worker's clock.
 ///
 /// # Errors
-/// The refusals `draining`, `queue-full` and `not-ready`, counted as such; an unknown name.
-pub fn admit(worker: &Worker, target: &Target, from_gateway: bool) -> Result<Admitted, Rejection> {
-    try_admit(worker, target, from_gateway).inspect_err(|rejection| count(worker, rejection))
+/// The refusals `draining`, `queue-full`, `not-ready` and `deadline`, counted as such; an unknown name.
+pub fn admit(
+    worker: &Worker,
+    target: &Target,
+    from_gateway: bool,
+    deadline: Option<Duration>,
+) -> Result<Admitted, Rejection> {
+    try_admit(worker, target, from_gateway, deadline).inspect_err(|rejection| count(worker, rejection))
 }
 
-fn try_admit(worker: &Worker, target: &Target, from_gateway: bool) -> Result<Admitted, Rejection> {
+fn try_admit(
+    worker: &Worker,
+    target: &Target,
+    from_gateway: bool,
+    deadline: Option<Duration>,
+) -> Result<Admitted, Rejection> {
     // Counted before the phase is looked at: so a drain that sees nothing in flight has refused everything since.
     let guard = worker.shutdown.begin(worker.config.limits.in_flight);
     if worker.shutdown.phase() != Phase::Running {
@@ -44,21 +59,42 @@ fn try_admit(worker: &Worker, target: &Target, from_gateway: bool) -> Result<Adm
     let guard = guard.ok_or_else(|| Rejection::refused(Refusal::QueueFull))?;
     let resolved = worker.store.resolve(&target.model, target.version.as_ref());
     let (replica, queue) = resolved.map_err(|unresolved| Rejection::unresolved(&unresolved, from_gateway))?;
+    let began = worker.clock.now();
+    if deadline.is_some_and(|deadline| deadline <= began) {
+        return Err(Rejection::expired());
+    }
     if queue.is_full() {
-        return Err(Rejection::refused(Refusal::QueueFull));
+        return Err(refused(&queue, Refusal::QueueFull, deadline, worker.clock));
     }
     let in_flight = replica.begin().ok_or_else(|| Rejection::refused(Refusal::NotReady))?;
-    let began = worker.clock.now();
-    Ok(Admitted { replica, queue, began, _in_flight: in_flight, _guard: guard })
+    let clock = worker.clock;
+    Ok(Admitted { replica, queue, began, recorded: false, clock, _in_flight: in_flight, _guard: guard })
+}
+
+/// The rejection of a request that a queue refused, with when it is worth another try.
+pub(super) fn refused(
+    queue: &Queue,
+    refusal: Refusal,
+    deadline: Option<Duration>,
+    clock: Clock,
+) -> Rejection {
+    if refusal == Refusal::Deadline && deadline.is_some_and(|deadline| deadline <= clock.now()) {
+        return Rejection::expired();
+    }
+    // By then what is queued now has run.
+    let wait = queue.quote().map_or(Duration::ZERO, |quote| quote.device_ahead);
+    Rejection::refused(refusal).after(wait)
 }
 
 impl Admitted {
     /// Notes in metrics and statistics how the inference ended. Once, when its answer is about to leave.
-    pub fn record(&self, worker: &Worker, outcome: Result<&Timings, &Rejection>) {
+    pub fn record(&mut self, worker: &Worker, outcome: Result<&Timings, &Rejection>) {
         let (replica, unix_ms) = (&self.replica, worker.clock.unix_ms());
+        self.recorded = true;
         match outcome {
             Ok(timings) => {
                 replica.metrics.record_ok(timings.overhead());
+                replica.metrics.record_quote(timings.quoted, timings.queue + timings.compute_infer);
                 replica.statistics.record_ok(timings, unix_ms);
             }
             Err(rejection) => {
@@ -74,6 +110,17 @@ impl Admitted {
     #[must_use]
     pub fn served(&self, worker: &Worker) -> String {
         format!("{};{};{}", self.replica.model, self.replica.version, worker.config.worker.name)
+    }
+}
+
+/// A client that leaves takes its request's future with it, so nobody is there to record the end.
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        if !self.recorded {
+            let waited = self.clock.now().saturating_sub(self.began);
+            self.replica.metrics.record_left();
+            self.replica.statistics.record_failed(waited, self.clock.unix_ms());
+        }
     }
 }
 

@@ -3,35 +3,31 @@
 //! Everything that libtorch must never see is found here, and the message names what was expected. Pure; below this
 //! nothing about a request is checked again. The codec has checked that each tensor's data fits its own shape.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use weir_batching::ShapeKey;
-use weir_config::model::TensorSpec;
+use weir_config::model::{Padding, TensorSpec};
 use weir_protocol::{
     Datatype, InferRequest, OipError, Tensor,
     error::shown,
     infer::{self, RequestedOutput},
 };
 
+mod length;
 mod parameters;
 
+use self::parameters::Wishes;
 use super::AnswerForm;
-use crate::model::ModelSpec;
+use crate::{lanes::Part, model::ModelSpec};
 
 /// A request that fits its model.
 #[derive(Debug)]
 pub(super) struct Bound {
-    /// Rows; 1 for a model without a batch dimension.
-    pub(super) rows: u32,
-    /// Sizes of the free dimensions, those of the batch left out.
+    /// What is to run, in the model's order.
+    pub(super) whole: Part,
+    /// Sizes of the free dimensions after padding, those of the batch left out.
     pub(super) shape: ShapeKey,
-    /// Raw data of each input, in the model's order.
-    pub(super) inputs: Vec<Bytes>,
-    /// Shape of each input, in the model's order.
-    pub(super) shapes: Vec<Vec<i64>>,
-    /// `timeout` of the request, which is in microseconds.
-    pub(super) timeout: Option<Duration>,
+    /// What its parameters say of its time.
+    pub(super) wishes: Wishes,
     /// How to answer.
     pub(super) answer: AnswerForm,
 }
@@ -42,23 +38,32 @@ pub(super) struct Bound {
 /// `bad-request` that names the first thing wrong and what was expected.
 pub(super) fn bind(spec: &ModelSpec, request: InferRequest) -> Result<Bound, OipError> {
     let outputs = outputs(spec, &request)?;
-    let timeout = parameters::read(&request.parameters)?;
-    let mut slots = slots(spec, request.inputs)?;
+    let wishes = parameters::read(&request.parameters)?;
+    let slots = slots(spec, request.inputs)?;
     let rows = rows(spec, &slots)?;
-    let mut key = Vec::new();
-    for (expected, given) in spec.inputs.iter().zip(&slots) {
-        free_dimensions(spec, expected, given, &mut key);
-    }
-    // The codec saw that a shape's product fits an i64, so each dimension does.
-    let signed = |dim: &u64| i64::try_from(*dim).unwrap_or(i64::MAX);
-    let shapes = slots.iter().map(|tensor| tensor.shape.iter().map(signed).collect()).collect();
-    let inputs = slots.drain(..).map(|tensor| tensor.data).collect();
+    let length = length::read(spec, &slots)?;
+    let own = length.map_or(0, |length| length.own);
+    let tensors = slots.into_iter().map(|slot| slot.map_or_else(|| mask(rows, own), whole));
+    let (shapes, inputs): (Vec<_>, Vec<_>) = tensors.unzip();
+    let shape = spec.shape_key(&shapes, length.map(|length| length.bucket));
     let answer = AnswerForm { id: request.id, outputs };
-    Ok(Bound { rows, shape: ShapeKey(key.into()), inputs, shapes, timeout, answer })
+    Ok(Bound { whole: Part { rows, inputs, shapes, length }, shape, wishes, answer })
 }
 
-/// The inputs in the model's order, each there once, of the right type and shape.
-fn slots(spec: &ModelSpec, given: Vec<Tensor>) -> Result<Vec<Tensor>, OipError> {
+/// A tensor in the terms of batches.
+fn whole(tensor: Tensor) -> (Vec<i64>, Bytes) {
+    // The codec saw that a shape's product fits an i64, so each dimension does.
+    let signed = |dim: u64| i64::try_from(dim).unwrap_or(i64::MAX);
+    (tensor.shape.into_iter().map(signed).collect(), tensor.data)
+}
+
+/// A mask that is made with its batch: no data, and the shape that it will have without padding.
+fn mask(rows: u32, length: u64) -> (Vec<i64>, Bytes) {
+    (vec![i64::from(rows), i64::try_from(length).unwrap_or(i64::MAX)], Bytes::new())
+}
+
+/// The inputs in the model's order, each there once, of the right type and shape; only masks may be missing.
+fn slots(spec: &ModelSpec, given: Vec<Tensor>) -> Result<Vec<Option<Tensor>>, OipError> {
     let mut slots: Vec<Option<Tensor>> = spec.inputs.iter().map(|_| None).collect();
     for tensor in given {
         let index = spec.inputs.iter().position(|input| input.name == tensor.name);
@@ -75,11 +80,13 @@ fn slots(spec: &ModelSpec, given: Vec<Tensor>) -> Result<Vec<Tensor>, OipError> 
         }
         *slot = Some(tensor);
     }
-    let missing = spec.inputs.iter().zip(&slots).find(|(_, slot)| slot.is_none());
-    if let Some((expected, _)) = missing {
-        return Err(bad(format!("input '{}' is missing: {}", expected.name, wanted(expected))));
+    let needed = spec.inputs.iter().zip(&slots).filter(|(input, _)| input.padding != Padding::Mask);
+    match needed.into_iter().find(|(_, slot)| slot.is_none()) {
+        Some((expected, _)) => {
+            Err(bad(format!("input '{}' is missing: {}", expected.name, wanted(expected))))
+        }
+        None => Ok(slots),
     }
-    Ok(slots.into_iter().flatten().collect())
 }
 
 fn check_tensor(spec: &ModelSpec, expected: &TensorSpec, given: &Tensor) -> Result<(), OipError> {
@@ -109,31 +116,25 @@ fn check_texts(given: &Tensor) -> Result<(), OipError> {
 }
 
 /// The batch dimension, equal over all inputs and within the model's limit.
-fn rows(spec: &ModelSpec, inputs: &[Tensor]) -> Result<u32, OipError> {
+fn rows(spec: &ModelSpec, inputs: &[Option<Tensor>]) -> Result<u32, OipError> {
     if !spec.batched {
         return Ok(1);
     }
-    let mut batches = inputs.iter().map(|tensor| (&tensor.name, tensor.shape.first().copied().unwrap_or(0)));
+    let batch = |tensor: &'_ Tensor| tensor.shape.first().copied().unwrap_or(0);
+    let mut batches = inputs.iter().flatten().map(|tensor| (&tensor.name, batch(tensor)));
     let Some((first, rows)) = batches.next() else { return Ok(1) };
     if let Some((other, others)) = batches.find(|(_, others)| *others != rows) {
         return Err(bad(format!(
             "input '{first}' has {rows} rows and input '{other}' has {others}: the first dimension of all inputs must be equal"
         )));
     }
-    let max = spec.max_rows;
+    let max = spec.max_request_rows;
     match u32::try_from(rows) {
         Ok(rows) if (1..=max).contains(&rows) => Ok(rows),
         _ => {
-            Err(bad(format!("the request has {rows} rows: expected 1 to {max}, the model's max_batch_size")))
+            Err(bad(format!("the request has {rows} rows: expected 1 to {max}, the model's max_queue_size")))
         }
     }
-}
-
-fn free_dimensions(spec: &ModelSpec, expected: &TensorSpec, given: &Tensor, key: &mut Vec<u64>) {
-    let free = expected.shape.iter().zip(&given.shape).enumerate();
-    key.extend(
-        free.filter(|(at, (want, _))| **want < 0 && !spec.is_batch_dim(*at)).map(|(_, (_, dim))| *dim),
-    );
 }
 
 /// The outputs to answer with; all of them when none was named.

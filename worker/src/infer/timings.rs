@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-/// The parts of an inference's time, in Triton's words. They add up to `total`.
+/// The parts of an inference's time, in Triton's words. Those from `compute_input` on add up to `total`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Timings {
     /// Rows of the request; at least 1 once it ran.
     pub rows: u32,
+    /// Time in the queue and in the forward pass together, as it was foreseen when the request was let in.
+    pub quoted: Duration,
     /// Reading the request: from its last byte until it was queued.
     pub compute_input: Duration,
     /// Waiting for a lane.

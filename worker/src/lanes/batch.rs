@@ -9,15 +9,10 @@ use std::{
     time::Duration,
 };
 
-use weir_batching::{Batch, Dropped, Ended, Ticket};
-use weir_config::model::TensorSpec;
+use weir_batching::{Batch, Ended, Ticket};
 
-use super::{Job, JobError, Served, job::answer_dropped, rows::BatchRows};
-use crate::{
-    backend::{BackendError, InputBatch},
-    clock::Clock,
-    statistics::BatchTimes,
-};
+use super::{Job, JobError, Served, assemble, rows::BatchRows};
+use crate::{backend::BackendError, clock::Clock, statistics::BatchTimes};
 
 /// Runs a batch and answers everybody in it.
 pub(super) fn run(batch: Batch<Job>, clock: Clock) -> Ended {
@@ -45,7 +40,7 @@ impl Run<'_> {
         let mut is_good = true;
         let mut groups = vec![tickets];
         while let Some(group) = groups.pop() {
-            let mut group = self.alive(group);
+            let mut group = if is_good { group } else { self.alive(group) };
             if group.is_empty() {
                 continue;
             }
@@ -65,18 +60,15 @@ impl Run<'_> {
         is_good
     }
 
-    /// Those that are still worth running: earlier passes of a failed batch take their time.
+    /// Those of a failed group that are still worth running: its passes took their time.
     fn alive(&self, tickets: Vec<Ticket<Job>>) -> Vec<Ticket<Job>> {
         let now = self.clock.now();
-        let alive = |ticket: Ticket<Job>| match ticket.dead(now) {
-            None => Some(ticket),
-            Some(cause) => {
-                answer_dropped(Dropped { cause, ticket });
-                None
-            }
-        };
-        // Collects in place: no allocation.
-        tickets.into_iter().filter_map(alive).collect()
+        let (alive, dead): (Vec<_>, Vec<_>) =
+            tickets.into_iter().partition(|ticket| ticket.dead(now).is_none());
+        for ticket in dead {
+            ticket.payload.answer(Err(JobError::Late));
+        }
+        alive
     }
 
     /// One forward pass, checked against model.toml, with the time it took.
@@ -84,14 +76,16 @@ impl Run<'_> {
         let (served, clock) = (self.served, self.clock);
         let rows = tickets.iter().map(|ticket| ticket.rows).sum();
         let began = clock.now();
-        let inputs = self.inputs(tickets, rows);
+        let masks = assemble::Masks::new(&served.spec, tickets);
+        let inputs = assemble::inputs(&served.spec, tickets, &masks);
         let started = clock.now();
         let result = catch_unwind(AssertUnwindSafe(|| served.backend.forward(&inputs)))
             .unwrap_or_else(|_| Err(BackendError::new("the forward pass panicked")));
         let ended = clock.now();
         let took = ended.saturating_sub(started);
-        served.metrics.record_forward(rows, took);
-        let checked = result.and_then(|outputs| BatchRows::check(&served.spec, outputs, rows));
+        served.metrics.record_forward(rows, served.spec.max_rows, took);
+        self.record_padding(tickets);
+        let checked = result.and_then(|outputs| BatchRows::check(&served.spec, outputs, tickets));
         match &checked {
             // Before the answers leave, so that who got one finds its batch counted.
             Ok(_) => served.statistics.record_batch(
@@ -107,19 +101,15 @@ impl Run<'_> {
         checked.map(|rows| (rows, took))
     }
 
-    fn inputs<'a>(&self, tickets: &'a [Ticket<Job>], rows: u32) -> Vec<InputBatch<'a>> {
-        let spec = &self.served.spec;
-        let one = |(index, input): (usize, &TensorSpec)| {
-            let parts =
-                tickets.iter().filter_map(|t| t.payload.inputs.get(index)).map(AsRef::as_ref).collect();
-            let first = tickets.first().and_then(|ticket| ticket.payload.shapes.get(index));
-            let mut shape = first.cloned().unwrap_or_default();
-            if let (true, Some(batch)) = (spec.batched, shape.first_mut()) {
-                *batch = i64::from(rows);
-            }
-            InputBatch::whole(input.datatype, shape, parts)
-        };
-        spec.inputs.iter().enumerate().map(one).collect()
+    fn record_padding(&self, tickets: &[Ticket<Job>]) {
+        let lengths = tickets.iter().filter_map(|ticket| Some((ticket.rows, ticket.payload.part.length?)));
+        let (real, padding) = lengths.fold((0, 0), |(real, padding), (rows, length)| {
+            let rows = u64::from(rows);
+            (real + rows * length.own, padding + rows * length.bucket.saturating_sub(length.own))
+        });
+        if real > 0 {
+            self.served.metrics.record_padding(real, padding);
+        }
     }
 
     fn log_failure(&self, error: &BackendError) {
@@ -141,5 +131,26 @@ impl Run<'_> {
 fn send_error(tickets: Vec<Ticket<Job>>, error: &BackendError) {
     for ticket in tickets {
         ticket.payload.answer(Err(JobError::Failed(error.summary.clone())));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lanes::tests::{Step, scripted, ticket};
+
+    #[test]
+    fn what_comes_too_late_for_another_pass_is_told_so() {
+        let (_lanes, queue, backend) = scripted([Step::Fail]);
+        let (mut late, late_answer) = ticket(&queue, &[1, 2]);
+        late.deadline = Some(Duration::ZERO);
+        let (good, good_answer) = ticket(&queue, &[3, 4]);
+        let run =
+            Run { served: &Arc::clone(&good.payload.served), clock: Clock::start(), taken: Duration::ZERO };
+        assert!(!run.all(vec![late, good]));
+        assert_eq!(late_answer.blocking_recv().unwrap(), Err(JobError::Late));
+        assert_eq!(good_answer.blocking_recv().unwrap().unwrap().outputs[0].1, [3, 4][..]);
+        let passes: [&[u8]; 2] = [&[1, 2, 3, 4], &[3, 4]];
+        assert_eq!(*backend.passes.lock(), passes);
     }
 }

@@ -10,16 +10,29 @@ use tokio::sync::oneshot;
 use weir_batching::{Cancel, Cause, Dropped};
 
 use super::Served;
+use crate::model::length::Length;
 
-/// A request in a queue.
+/// Rows that run in one batch: a request, or a part of one that is larger than a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// How many; 1 in a model without a batch dimension.
+    pub rows: u32,
+    /// Raw rows, one tensor per input, in the model's order. Empty for a mask that the request did not bring: it is made
+    /// with the batch.
+    pub inputs: Vec<Bytes>,
+    /// Their shapes, the batch dimension included, not padded.
+    pub shapes: Vec<Vec<i64>>,
+    /// How long the request is, in a model that pads.
+    pub length: Option<Length>,
+}
+
+/// A request in a queue, or a part of one.
 #[derive(Debug)]
 pub struct Job {
     /// What runs it.
     pub(super) served: Arc<Served>,
-    /// Raw rows, one tensor per input, in the model's order.
-    pub inputs: Vec<Bytes>,
-    /// Their shapes, the batch dimension included.
-    pub shapes: Vec<Vec<i64>>,
+    /// What is to run.
+    pub part: Part,
     /// When it was made, right before its admission, on the lanes' clock.
     pub arrived: Duration,
     /// Where the answer goes.
@@ -29,7 +42,7 @@ pub struct Job {
 impl Job {
     /// Answers the request. Its inputs go first: who has the answer finds their memory given back.
     pub(super) fn answer(self, result: Result<Done, JobError>) {
-        drop(self.inputs);
+        drop(self.part);
         // Fails when nobody waits any more.
         let _ = self.reply.send(result);
     }
@@ -61,15 +74,23 @@ pub enum JobError {
     /// Its deadline could not be met any more, so it was not started.
     #[error("the deadline could not be met any more")]
     Hopeless,
+    /// It ran in a batch that failed, and its deadline passed before it could run again.
+    #[error("the deadline passed before the model was done")]
+    Late,
     /// Its forward pass failed; the text is for the client.
     #[error("{0}")]
     Failed(String),
 }
 
-/// Tells a request that it left the queue without running.
-pub(super) fn answer_dropped(dropped: Dropped<Job>) {
-    let job = dropped.ticket.payload;
-    match dropped.cause {
+/// Counts a request that left the queue without running at `now`, and tells it so.
+pub(super) fn answer_dropped(dropped: Dropped<Job>, now: Duration) {
+    let Dropped { cause, ticket } = dropped;
+    // Who waits gives up at the deadline by itself: seen from here as if the client had left.
+    let late = ticket.deadline.is_some_and(|deadline| deadline <= now);
+    let cause = if late { Cause::Expired } else { cause };
+    let job = ticket.payload;
+    job.served.metrics.record_dropped(cause);
+    match cause {
         Cause::Expired => job.answer(Err(JobError::Expired)),
         Cause::Hopeless => job.answer(Err(JobError::Hopeless)),
         // Nobody is there to be told.

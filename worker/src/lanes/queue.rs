@@ -5,12 +5,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use tokio::sync::oneshot;
 use weir_batching::{QueueId, Quote, Refused, Ticket};
 use weir_protocol::load::Estimate;
 
-use super::{Done, Job, JobError, Served, Shared};
+use super::{Done, Job, JobError, Part, Served, Shared};
 use crate::{model::ModelSpec, report};
 
 /// The queue of one model version on the device's lanes.
@@ -31,16 +30,10 @@ impl Queue {
         &self.served.spec
     }
 
-    /// A request or a part of one for this queue, which arrives now: raw rows and shape of each input, in the model's
-    /// order, and where the answer goes.
+    /// A request or a part of one for this queue, which arrives now, and where the answer goes.
     #[must_use]
-    pub fn job(
-        &self,
-        inputs: Vec<Bytes>,
-        shapes: Vec<Vec<i64>>,
-        reply: oneshot::Sender<Result<Done, JobError>>,
-    ) -> Job {
-        Job { served: Arc::clone(&self.served), inputs, shapes, arrived: self.shared.clock.now(), reply }
+    pub fn job(&self, part: Part, reply: oneshot::Sender<Result<Done, JobError>>) -> Job {
+        Job { served: Arc::clone(&self.served), part, arrived: self.shared.clock.now(), reply }
     }
 
     /// Queues the parts of one request, all of them or none; answers after how long it will be done, as far as is

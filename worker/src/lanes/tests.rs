@@ -1,4 +1,6 @@
-//! Lanes with a scripted backend: order, neighbours, panics, contracts, ends.
+//! Lanes with a scripted backend: neighbours, panics, contracts, ends. Several models are in `sharing`.
+
+mod sharing;
 
 use std::{collections::VecDeque, sync::atomic::Ordering};
 
@@ -11,20 +13,23 @@ use weir_protocol::{Datatype, Refusal};
 use super::*;
 use crate::{
     backend::{BackendError, InputBatch, OutputBatch},
+    model::Terms,
     telemetry::Telemetry,
     tests::fixture::{Gate, queue},
 };
 
 /// A backend that answers as told, then echoes; the rows of every forward pass are noted.
 #[derive(Default)]
-struct Scripted {
+pub(super) struct Scripted {
     script: Mutex<VecDeque<Step>>,
-    passes: Mutex<Vec<Vec<u8>>>,
+    pub(super) passes: Mutex<Vec<Vec<u8>>>,
 }
 
-enum Step {
+pub(super) enum Step {
     Echo,
     Fail,
+    /// Does something, then fails.
+    FailAfter(Box<dyn FnOnce() + Send>),
     Panic,
     Give(OutputBatch),
 }
@@ -37,6 +42,10 @@ impl Backend for Scripted {
         match step.unwrap_or(Step::Echo) {
             Step::Echo => Ok(vec![output(Datatype::Uint8, &inputs[0].shape, rows)]),
             Step::Fail => Err(BackendError::new("no luck")),
+            Step::FailAfter(act) => {
+                act();
+                Err(BackendError::new("no luck"))
+            }
             Step::Panic => panic!("scripted"),
             Step::Give(output) => Ok(vec![output]),
         }
@@ -59,6 +68,10 @@ fn start(lanes: u32) -> Lanes {
 
 /// A queue on `lanes`, whose batches have at most 4 rows.
 fn add(lanes: &Lanes, backend: Arc<dyn Backend>, batched: bool, max_queued_rows: u32) -> Queue {
+    add_with(lanes, backend, batched, queue(if batched { 4 } else { 1 }, max_queued_rows))
+}
+
+fn add_with(lanes: &Lanes, backend: Arc<dyn Backend>, batched: bool, settings: QueueSettings) -> Queue {
     let (model, version) = ("m".parse().unwrap(), weir_protocol::Version::new(1).unwrap());
     let shape = if batched { vec![-1, 2] } else { vec![2] };
     let tensor = |name: &str| TensorSpec {
@@ -69,7 +82,7 @@ fn add(lanes: &Lanes, backend: Arc<dyn Backend>, batched: bool, max_queued_rows:
         padding: Padding::None,
     };
     let metrics = Telemetry::new().replica(&model, version);
-    let max_rows = if batched { 4 } else { 1 };
+    let max_rows = settings.max_batch_rows;
     let spec = ModelSpec {
         name: model,
         version,
@@ -77,12 +90,13 @@ fn add(lanes: &Lanes, backend: Arc<dyn Backend>, batched: bool, max_queued_rows:
         max_rows,
         max_request_rows: max_rows,
         buckets: Vec::new(),
+        terms: Terms::default(),
         takes_texts: false,
         inputs: vec![tensor("x")],
         outputs: vec![tensor("y")],
     };
     let served = Served::new(Arc::new(spec), backend, metrics, Arc::default());
-    lanes.add(served, queue(max_rows, max_queued_rows))
+    lanes.add(served, settings)
 }
 
 /// A queue that nothing is sent to. Its lane ends at once.
@@ -90,15 +104,16 @@ pub(crate) fn idle() -> Queue {
     add(&start(1), Arc::new(Scripted::default()), true, 1)
 }
 
-type Answer = Receiver<Result<Done, JobError>>;
+pub(super) type Answer = Receiver<Result<Done, JobError>>;
 
 /// A ticket of as many rows as there are pairs of bytes, and where its answer comes.
-fn ticket(queue: &Queue, data: &[u8]) -> (Ticket<Job>, Answer) {
+pub(super) fn ticket(queue: &Queue, data: &[u8]) -> (Ticket<Job>, Answer) {
     let (reply, answer) = channel();
     let (rows, batched) = (data.len() / 2, queue.spec().batched);
     let shape = if batched { vec![i64::try_from(rows).unwrap(), 2] } else { vec![2] };
-    let job = queue.job(vec![Bytes::copy_from_slice(data)], vec![shape], reply);
     let rows = if batched { u32::try_from(rows).unwrap() } else { 1 };
+    let part = Part { rows, inputs: vec![Bytes::copy_from_slice(data)], shapes: vec![shape], length: None };
+    let job = queue.job(part, reply);
     (Ticket { rows, units: rows, shape: ShapeKey::default(), class: 0, deadline: None, payload: job }, answer)
 }
 
@@ -120,9 +135,7 @@ impl Held {
         let gate = Gate::new();
         let queue = add(lanes, Arc::clone(&gate) as _, true, 64);
         let answer = admit(&queue, &[0, 0]);
-        while gate.entered.try_acquire().is_err() {
-            std::thread::yield_now();
-        }
+        gate.entered_blocking();
         Self { gate, _queue: queue, _answer: answer }
     }
 
@@ -152,7 +165,7 @@ fn failed(words: &str) -> JobError {
 }
 
 /// One lane with one queue on a backend that does as scripted.
-fn scripted(script: impl IntoIterator<Item = Step>) -> (Lanes, Queue, Arc<Scripted>) {
+pub(super) fn scripted(script: impl IntoIterator<Item = Step>) -> (Lanes, Queue, Arc<Scripted>) {
     let backend =
         Arc::new(Scripted { script: Mutex::new(script.into_iter().collect()), ..Scripted::default() });
     let lanes = start(1);
@@ -197,6 +210,21 @@ fn halves_of_a_failed_batch_run_again_until_what_is_bad_is_alone() {
 }
 
 #[test]
+fn who_left_during_a_failed_pass_does_not_run_again() {
+    let leaving: Arc<Mutex<Option<Answer>>> = Arc::default();
+    let leaves = Arc::clone(&leaving);
+    let step = Step::FailAfter(Box::new(move || drop(leaves.lock().take())));
+    let (lanes, queue, backend) = scripted([step]);
+    let held = Held::new(&lanes);
+    *leaving.lock() = Some(admit(&queue, &[1, 2]));
+    let stays = admit(&queue, &[3, 4]);
+    held.let_go();
+    assert_eq!(data(stays), [3, 4]);
+    let passes: [&[u8]; 2] = [&[1, 2, 3, 4], &[3, 4]];
+    assert_eq!(*backend.passes.lock(), passes);
+}
+
+#[test]
 fn passes_that_gave_a_result_are_counted_by_their_rows_before_it_leaves() {
     // A batch of two fails, then the second of them alone; the batch after it does well.
     let (lanes, queue, _) = scripted([Step::Fail, Step::Echo, Step::Fail]);
@@ -220,6 +248,31 @@ fn a_request_that_fails_alone_is_not_run_again() {
 fn a_lane_survives_a_panic_in_the_backend() {
     let (_lanes, queue, _) = scripted([Step::Panic]);
     assert_eq!(error(admit(&queue, &[1, 2])), failed("the forward pass panicked"));
+    assert_eq!(data(admit(&queue, &[3, 4])), [3, 4]);
+}
+
+/// Inputs that panic when they go.
+struct Brittle;
+
+impl AsRef<[u8]> for Brittle {
+    fn as_ref(&self) -> &[u8] {
+        &[1, 2]
+    }
+}
+
+impl Drop for Brittle {
+    fn drop(&mut self) {
+        panic!("scripted");
+    }
+}
+
+#[test]
+fn a_lane_survives_a_panic_outside_the_backend() {
+    let (_lanes, queue, _) = scripted([]);
+    let (mut ticket, answer) = ticket(&queue, &[1, 2]);
+    ticket.payload.part.inputs = vec![Bytes::from_owner(Brittle)];
+    queue.admit(vec![ticket]).unwrap();
+    assert!(answer.blocking_recv().is_err(), "there is nothing to answer");
     assert_eq!(data(admit(&queue, &[3, 4])), [3, 4]);
 }
 
@@ -303,10 +356,10 @@ impl Drop for Noting {
 fn inputs_are_gone_before_the_answer_leaves() {
     for step in [Step::Echo, Step::Fail] {
         let (lanes, queue, _) = scripted([step]);
-        let (ticket, answer) = ticket(&queue, &[1, 2]);
+        let (mut ticket, answer) = ticket(&queue, &[1, 2]);
         let (answer, late) = (Arc::new(Mutex::new(answer)), Arc::new(AtomicBool::new(true)));
-        let inputs = vec![Bytes::from_owner(Noting { answer, late: Arc::clone(&late) })];
-        let ticket = Ticket { payload: Job { inputs, ..ticket.payload }, ..ticket };
+        let input = Bytes::from_owner(Noting { answer, late: Arc::clone(&late) });
+        ticket.payload.part.inputs = vec![input];
         queue.admit(vec![ticket]).unwrap();
         lanes.close();
         assert!(!late.load(Ordering::SeqCst));

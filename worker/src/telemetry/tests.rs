@@ -10,16 +10,30 @@ fn what_was_recorded_is_rendered_with_its_labels() {
     let (model, version) = ("digits".parse().unwrap(), Version::new(3).unwrap());
     let replica = telemetry.replica(&model, version);
     replica.record_ok(Duration::from_micros(30));
-    replica.record_forward(8, Duration::from_millis(2));
+    replica.record_forward(8, 32, Duration::from_millis(2));
+    replica.record_quote(Duration::from_millis(3), Duration::from_millis(2));
+    replica.record_dropped(Cause::Hopeless);
+    replica.record_padding(24, 8);
+    replica.record_split(3);
+    replica.record_left();
     telemetry.record_error(Some((&model, version)), Reason::ModelFailed);
     telemetry.record_refusal(Refusal::QueueFull);
     let text = telemetry.render();
     for line in [
         r#"weir_worker_requests_total{model="digits",version="3",outcome="ok"} 1"#,
         r#"weir_worker_requests_total{model="digits",version="3",outcome="model-failed"} 1"#,
+        r#"weir_worker_requests_total{model="digits",version="3",outcome="left"} 1"#,
+        r#"weir_worker_dropped_total{model="digits",version="3",cause="hopeless"} 1"#,
+        r#"weir_worker_dropped_total{model="digits",version="3",cause="expired"} 0"#,
+        r#"weir_worker_batch_fill_ratio_bucket{model="digits",version="3",le="0.3"} 1"#,
+        r#"weir_worker_batch_fill_ratio_bucket{model="digits",version="3",le="0.2"} 0"#,
+        r#"weir_worker_padded_elements_total{model="digits",version="3",kind="real"} 24"#,
+        r#"weir_worker_padded_elements_total{model="digits",version="3",kind="padding"} 8"#,
+        r#"weir_worker_request_parts_sum{model="digits",version="3"} 3"#,
+        r#"weir_worker_quote_error_ratio_sum{model="digits",version="3"} 0.5"#,
         r#"weir_worker_batch_rows_bucket{model="digits",version="3",le="8"} 1"#,
         r#"weir_worker_forward_seconds_sum{model="digits",version="3"} 0.002"#,
-        r#"weir_worker_overhead_seconds_bucket{model="digits",version="3",le="0.00004"} 1"#,
+        r#"weir_worker_overhead_seconds_bucket{model="digits",version="3",le="0.00003"} 1"#,
         r#"weir_worker_refused_total{reason="queue-full"} 1"#,
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");
@@ -40,7 +54,9 @@ fn whole_page() -> String {
     let replica = telemetry.replica(&model, version);
     replica.record_ok(Duration::ZERO);
     replica.record_wait(Duration::ZERO);
-    replica.record_forward(1, Duration::ZERO);
+    replica.record_forward(1, 1, Duration::ZERO);
+    replica.record_quote(Duration::ZERO, Duration::ZERO);
+    replica.record_split(2);
     replica.record_batch(Duration::ZERO);
     replica.record_load(0, 0);
     telemetry.record_error(None, Reason::Internal);

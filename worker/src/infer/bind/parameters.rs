@@ -5,25 +5,36 @@
 use std::time::Duration;
 
 use weir_protocol::{
-    OipError,
+    OipError, Priority,
     infer::{Parameter, Parameters},
 };
 
-/// Checks the parameters and returns the `timeout`, which is in microseconds; 0 means none.
-///
-/// `priority` is checked and stays in the request: nothing is ordered by it yet.
+/// What the parameters of a request say of its time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in crate::infer) struct Wishes {
+    /// `timeout`, which is in microseconds, 0 for none.
+    pub(in crate::infer) timeout: Option<Duration>,
+    /// `priority`.
+    pub(in crate::infer) priority: Option<Priority>,
+}
+
+/// Checks the parameters.
 ///
 /// # Errors
 /// `bad-request`: a value that the parameter cannot have, or a sequence, which needs a model with state.
-pub(super) fn read(parameters: &Parameters) -> Result<Option<Duration>, OipError> {
+pub(super) fn read(parameters: &Parameters) -> Result<Wishes, OipError> {
     let timeout = number(parameters, "timeout", u64::MAX, "a whole number of microseconds, 0 or more")?;
-    number(parameters, "priority", u64::from(u32::MAX), "a whole number from 0 to 4294967295")?;
+    let priority =
+        number(parameters, "priority", u64::from(u32::MAX), "a whole number from 0 to 4294967295")?;
     if of_sequence(parameters) {
         let message = "sequences need a stateful model: send the request without sequence_id, \
                        sequence_start and sequence_end";
         return Err(OipError::bad_request(message));
     }
-    Ok(timeout.filter(|micros| *micros > 0).map(Duration::from_micros))
+    Ok(Wishes {
+        timeout: timeout.filter(|micros| *micros > 0).map(Duration::from_micros),
+        priority: priority.map(|number| Priority(u32::try_from(number).unwrap_or(u32::MAX))),
+    })
 }
 
 fn number(parameters: &Parameters, name: &str, most: u64, expected: &str) -> Result<Option<u64>, OipError> {
@@ -46,20 +57,21 @@ fn of_sequence(parameters: &Parameters) -> bool {
 mod tests {
     use super::*;
 
-    fn read_one(name: &str, value: impl Into<Parameter>) -> Result<Option<Duration>, OipError> {
+    fn read_one(name: &str, value: impl Into<Parameter>) -> Result<Wishes, OipError> {
         read(&Parameters::from([(name.to_owned(), value.into())]))
     }
 
     #[test]
     fn a_timeout_is_microseconds_in_any_kind_of_number() {
-        let expected = Ok(Some(Duration::from_micros(1500)));
+        let timeout = |micros| Ok(Wishes { timeout: Some(Duration::from_micros(micros)), priority: None });
+        let expected = timeout(1500);
         assert_eq!(read_one("timeout", 1500_i64), expected);
         assert_eq!(read_one("timeout", 1500_u64), expected);
         assert_eq!(read_one("timeout", 1500.0), expected);
         assert_eq!(read_one("timeout", "1500"), expected);
-        assert_eq!(read_one("timeout", 0_i64), Ok(None));
-        assert_eq!(read_one("timeout", u64::MAX), Ok(Some(Duration::from_micros(u64::MAX))));
-        assert_eq!(read(&Parameters::new()), Ok(None));
+        assert_eq!(read_one("timeout", 0_i64), Ok(Wishes::default()));
+        assert_eq!(read_one("timeout", u64::MAX), timeout(u64::MAX));
+        assert_eq!(read(&Parameters::new()), Ok(Wishes::default()));
     }
 
     #[test]
@@ -79,8 +91,10 @@ mod tests {
                 "{value:?}"
             );
         }
-        assert_eq!(read_one("priority", i64::from(u32::MAX)), Ok(None));
-        assert_eq!(read_one("priority", 1.0), Ok(None));
+        let priority = |number| Ok(Wishes { timeout: None, priority: Some(Priority(number)) });
+        assert_eq!(read_one("priority", i64::from(u32::MAX)), priority(u32::MAX));
+        assert_eq!(read_one("priority", 1.0), priority(1));
+        assert_eq!(read_one("priority", "0"), priority(0), "the default, whatever a header says");
     }
 
     #[test]
@@ -103,7 +117,7 @@ mod tests {
             ("triton_enable_empty_final_response", Parameter::Bool(true)),
             ("anything", Parameter::String("else".to_owned())),
         ] {
-            assert_eq!(read_one(name, value), Ok(None), "{name}");
+            assert_eq!(read_one(name, value), Ok(Wishes::default()), "{name}");
         }
     }
 }

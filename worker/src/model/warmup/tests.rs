@@ -6,7 +6,7 @@ use weir_config::model::Padding;
 use weir_protocol::{Version, infer};
 
 use super::*;
-use crate::backend::BackendError;
+use crate::{backend::BackendError, model::Terms};
 
 /// A backend made of a function from the rows of its first input to floats.
 struct Model<F>(F, AtomicU32);
@@ -44,6 +44,7 @@ fn spec(shape: &[i64], max_rows: u32) -> ModelSpec {
         max_rows,
         max_request_rows: max_rows,
         buckets: Vec::new(),
+        terms: Terms::default(),
         takes_texts: false,
         inputs: vec![tensor("x")],
         outputs: vec![tensor("y")],
