@@ -14,6 +14,10 @@ use crate::infer::Rejection;
 /// thousands of streams of a few bytes would take a megabyte each.
 const TRUSTED_BYTES: usize = 1 << 20;
 
+/// Room that is made for a promise, as a multiple of what came: with less, a body is copied again each time it outgrows
+/// its room.
+const TRUST: usize = 8;
+
 /// Longest body of a call that is no inference. Only a load that carries a model's files has more, and those are not
 /// taken.
 pub(crate) const CALL_BYTES: usize = 1 << 20;
@@ -60,8 +64,10 @@ pub(super) async fn read(
 
 /// Adds a piece to a body that is to have `promised` bytes in all, as far as is known.
 pub(crate) fn append(whole: &mut BytesMut, piece: &[u8], promised: usize) {
-    if whole.len() >= TRUSTED_BYTES {
-        whole.reserve(promised.saturating_sub(whole.len()));
+    let came = whole.len() + piece.len();
+    if whole.capacity() < came {
+        let trusted = if came >= TRUSTED_BYTES { promised } else { promised.min(came.saturating_mul(TRUST)) };
+        whole.reserve(trusted.max(came) - whole.len());
     }
     whole.extend_from_slice(piece);
 }
@@ -132,11 +138,20 @@ mod tests {
         for _ in 0..2 {
             append(&mut whole, &[7; 25], promised);
         }
-        assert!(whole.capacity() < 1024, "{}", whole.capacity());
+        assert!((50 * TRUST / 2..1024).contains(&whole.capacity()), "{}", whole.capacity());
         append(&mut whole, &vec![7; TRUSTED_BYTES], promised);
         append(&mut whole, &[7; 25], promised);
         assert!(whole.capacity() >= promised);
         assert_eq!(whole.len(), 75 + TRUSTED_BYTES);
         assert!(whole.iter().all(|byte| *byte == 7));
+        let mut exact = BytesMut::new();
+        append(&mut exact, &[7; 400], 600);
+        let room = exact.capacity();
+        append(&mut exact, &[7; 200], 600);
+        assert_eq!(
+            (room, exact.capacity(), exact.len()),
+            (600, 600, 600),
+            "one allocation, no more than promised"
+        );
     }
 }

@@ -1,6 +1,12 @@
 //! The worker that is measured: one lane, one model, asked directly.
 
-use std::{fs, net::SocketAddr, path::Path, process::Command, time::Duration};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
@@ -28,7 +34,11 @@ impl Served {
     pub(crate) async fn start() -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let repository = folder.path().join("models");
-        let made = Command::new(binary("examples/models")?).arg(MODEL).arg(&repository).status()?;
+        let made = Command::new(binary("examples/models")?)
+            .arg(MODEL)
+            .arg(&repository)
+            .stdout(Stdio::null())
+            .status()?;
         ensure!(made.success(), "making the model: {made}");
         let listen = port::free()?;
         let process = launch(folder.path(), &repository, listen)?;
