@@ -10,7 +10,9 @@ use weir_protocol::Refusal;
 
 use crate::{
     Cancel, Costs, DeviceSettings, Dropped, QueueSettings, Refused, ShapeKey, Ticket, TurnOrder,
-    queue::Queue, quote::residual, turns::Turns,
+    queue::{Formed, Queue},
+    quote::residual,
+    turns::Turns,
 };
 
 mod admission;
@@ -278,24 +280,21 @@ impl<T: Cancel> Device<T> {
         let line = queue.first_ready()?;
         let formed = queue.form(now, line, &mut self.dropped);
         self.refresh(id);
-        let formed = formed?;
-        let (units, expected) = (formed.units, formed.expected);
-        self.running.insert(batch, Running { queue: id, shape: formed.shape, units, started: now, expected });
-        self.drop_left_out(now, id, line);
-        Some(Batch { id: batch, queue: id, tickets: formed.tickets, rows: formed.rows, units })
+        let Formed { tickets, rows, units, shape, expected } = formed?;
+        let running = Running { queue: id, shape: shape.clone(), units, started: now, expected };
+        self.running.insert(batch, running);
+        self.drop_left_out(now, id, line, &shape);
+        Some(Batch { id: batch, queue: id, tickets, rows, units })
     }
 
     /// Drops what a batch left behind in its bucket and no later one would take.
-    fn drop_left_out(&mut self, now: Duration, id: QueueId, line: u64) {
+    fn drop_left_out(&mut self, now: Duration, id: QueueId, line: u64, shape: &ShapeKey) {
         self.drop_hopeless_of(now, id);
-        if self.start_in(now, id).is_zero() {
-            return;
-        }
-        let starts = self.queues.get(&id).map(|queue| self.starts(now, id, queue));
+        let starts = self.starts_of_left(now, id, shape);
         if let (Some(starts), Some(queue)) = (starts, self.queues.get_mut(&id)) {
             queue.drop_overtaken(now, line, &starts, &mut self.dropped);
+            self.refresh(id);
         }
-        self.refresh(id);
     }
 
     /// Drops what no lane can serve in time any more, of every queue.

@@ -79,8 +79,13 @@ impl<T: Cancel> Queue<T> {
     }
 
     /// Shapes of the buckets in which something waits.
-    pub(crate) fn waiting_shapes(&self) -> impl Iterator<Item = &ShapeKey> + Clone {
+    pub(crate) fn waiting_shapes(&self) -> impl Iterator<Item = &ShapeKey> {
         self.turns.keys().filter_map(|number| self.lines.get(&number)).map(Line::shape)
+    }
+
+    /// How many buckets these are.
+    pub(crate) fn waiting(&self) -> usize {
+        self.turns.len()
     }
 
     /// Rows that would go before this ticket in its bucket if it were appended now.

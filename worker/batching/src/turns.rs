@@ -81,8 +81,13 @@ impl<K: Copy + Ord> Turns<K> {
     }
 
     /// Everything that has something queued, in order of keys.
-    pub(crate) fn keys(&self) -> impl Iterator<Item = K> + Clone {
+    pub(crate) fn keys(&self) -> impl Iterator<Item = K> {
         self.standings.keys().copied()
+    }
+
+    /// How many have something queued.
+    pub(crate) fn len(&self) -> usize {
+        self.standings.len()
     }
 
     /// The standing of all of it together.

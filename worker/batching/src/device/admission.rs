@@ -8,7 +8,7 @@ use weir_protocol::Refusal;
 
 use super::{Device, QueueId};
 use crate::{
-    Cancel, Ticket,
+    Cancel, ShapeKey, Ticket,
     forecast::Starts,
     queue::Queue,
     quote::{Ask, free_in},
@@ -66,8 +66,19 @@ impl<T: Cancel> Device<T> {
         Some(Forecast { quoted: quote.quote, in_time })
     }
 
+    /// When lanes are free for what a batch left behind in a bucket; `None` when one is free now or nothing is left.
+    pub(super) fn starts_of_left(&self, now: Duration, id: QueueId, shape: &ShapeKey) -> Option<Starts> {
+        let queue = self.queues.get(&id)?;
+        if queue.rows() == 0 || self.start_in(now, id).is_zero() {
+            return None;
+        }
+        let ask = Ask { before: Some(0), ..Ask::default() };
+        let others = self.quote_for(now, id, shape, ask)?.others;
+        Some(self.starts(now, id, queue).after(others))
+    }
+
     /// When lanes are free for the queue.
-    pub(super) fn starts(&self, now: Duration, id: QueueId, queue: &Queue<T>) -> Starts {
+    fn starts(&self, now: Duration, id: QueueId, queue: &Queue<T>) -> Starts {
         let own_lanes = queue.settings.lanes.max(1);
         if own_lanes >= self.settings.lanes {
             return Starts::new(self.settings.lanes, self.running.values().map(|batch| batch.left(now)));

@@ -11,10 +11,13 @@ use crate::{
     quote::{self, Ask, BucketView, DeviceView},
 };
 
+/// Most buckets that a quote looks at one by one (about 0.1 us each). Of more, every second, third, ... is looked at and
+/// counts for as many: where hundreds of models have requests waiting, a request must not cost a walk over all.
+const SAMPLE: usize = 16;
+
 impl<T: Cancel> Device<T> {
     /// What one more request of one unit to the queue would be told at `now`, for the smallest bucket whose cost is
-    /// known; `None` when there is no such queue. The time it takes grows with the number of buckets on the device in
-    /// which something waits.
+    /// known; `None` when there is no such queue.
     #[must_use]
     pub fn quote(&self, now: Duration, queue: QueueId) -> Option<Quote> {
         let shape = self.queues.get(&queue)?.smallest_shape();
@@ -30,13 +33,25 @@ impl<T: Cancel> Device<T> {
             free_in: self.free_in(now),
             down: Duration::ZERO,
         };
-        let others = self.turns.keys().filter_map(|other| Some((other, self.queues.get(&other)?)));
-        let views = others.flat_map(move |(other, queue)| {
+        Some(quote::quote(&device, &bucket, self.others(now, id, shape), ask))
+    }
+
+    /// The buckets other than this one in which something waits, or an even selection of them that stands for all.
+    fn others(&self, now: Duration, id: QueueId, shape: &ShapeKey) -> impl Iterator<Item = BucketView> {
+        let waiting = self.turns.len().max(1);
+        let (queues, buckets) = (waiting.div_ceil(SAMPLE), SAMPLE.div_ceil(waiting));
+        let sample = self.turns.keys().step_by(queues);
+        let sample = sample.filter_map(|other| Some((other, self.queues.get(&other)?)));
+        sample.flat_map(move |(other, queue)| {
             let free_in = self.own_free_in(now, other, queue);
-            let shapes = queue.waiting_shapes().filter(move |waiting| other != id || *waiting != shape);
-            shapes.map(move |waiting| queue.view_of(now, waiting, free_in))
-        });
-        Some(quote::quote(&device, &bucket, views, ask))
+            let each = queue.waiting().div_ceil(buckets).max(1);
+            let shapes = queue.waiting_shapes().step_by(each);
+            let shapes = shapes.filter(move |waiting| other != id || *waiting != shape);
+            shapes.map(move |waiting| {
+                let view = queue.view_of(now, waiting, free_in);
+                BucketView { cost: view.cost.scaled((queues * each) as f64), ..view }
+            })
+        })
     }
 }
 
