@@ -72,7 +72,9 @@ fn fits(spec: &[i64], shape: &[i64]) -> bool {
     spec.len() == shape.len() && spec.iter().zip(shape).all(|(want, dim)| *want < 0 || want == dim)
 }
 
-fn cost(section: &SyntheticSection, rows: i64) -> Duration {
+/// How long a forward pass of so many rows takes, noise left out.
+#[must_use]
+pub fn cost(section: &SyntheticSection, rows: i64) -> Duration {
     let items = section.per_item.saturating_mul(u32::try_from(rows).unwrap_or(u32::MAX));
     section.base.saturating_add(items).div_f64(section.speed)
 }

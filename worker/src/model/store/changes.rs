@@ -19,9 +19,16 @@ use crate::{
     backend::Host,
     device,
     lanes::Served,
-    model::{lifecycle::Event, loader},
+    model::{
+        lifecycle::Event,
+        loader::{self, Progress},
+        warmup::Step,
+    },
     telemetry::Telemetry,
 };
+
+/// Time between two lines in the log about a load that takes long.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The right to change the store, which one at a time has. Who asked first is first.
 #[derive(Debug, Clone, Default)]
@@ -212,7 +219,8 @@ impl Store {
         replica: &Replica,
         host: &Host,
     ) -> Result<(), String> {
-        let loaded = loader::load(&model.found, found, host, || replica.advance(Event::WarmUp))?;
+        let lanes = if self.is_settled() { 1 } else { self.lanes.count() };
+        let loaded = loader::load(&model.found, found, host, lanes, &mut self.progress(replica))?;
         if let Some(warning) = &loaded.warning {
             tracing::warn!(model = %replica.model, version = %replica.version, "{warning}");
         }
@@ -231,6 +239,22 @@ impl Store {
         replica.loaded_with(loaded.config);
         replica.advance(Event::Serve(Arc::new(self.lanes.add(served, settings))));
         Ok(())
+    }
+
+    /// Notes how far a load is, in the log where it takes long.
+    fn progress(&self, replica: &Replica) -> impl FnMut(Progress) + Send {
+        let clock = self.lanes.clock();
+        let mut told = clock.now();
+        move |progress| match progress {
+            Progress::WarmingUp => replica.advance(Event::WarmUp),
+            Progress::Step(Step { shapes_done, shapes, bucket, rows, is_timed }) => {
+                if clock.now().saturating_sub(told) >= PROGRESS_INTERVAL {
+                    told = clock.now();
+                    let (model, version) = (&replica.model, replica.version);
+                    tracing::info!(%model, %version, shapes_done, shapes, bucket, rows, is_timed, "warming up");
+                }
+            }
+        }
     }
 }
 
