@@ -261,21 +261,25 @@ impl<T: Cancel> Queue<T> {
         self.discard(now, number, gone, dropped);
     }
 
-    /// Cuts a choice to a size that is worth while or preferred, where all that it leaves out stay in time.
+    /// Cuts a choice to a preferred size or to one that is worth while, where all that it leaves out stay in time. While
+    /// more waits than a batch can have, only the size counts that an operator prefers, and no deadline may be at stake:
+    /// smaller batches mean less throughput.
     fn trim(&self, now: Duration, number: u64, cost: BatchCost, pick: &mut Pick) {
         let Some(line) = self.lines.get(&number) else { return };
-        let useful = self.useful_rows(line.shape());
-        let filled = pick.rows.min(useful);
-        let preferred = self.settings.preferred_batch_rows.iter().rfind(|rows| **rows <= filled);
-        let size = preferred.copied().unwrap_or(useful);
-        if size >= pick.rows || line.rows() > u64::from(self.settings.max_batch_rows) {
+        let (tightest, deep) = (pick.tightest(), line.rows() > u64::from(self.settings.max_batch_rows));
+        if deep && tightest < Duration::MAX {
             return;
         }
-        let mut cut = Pick { taken: pick.taken.clone(), ..*pick };
+        let useful = if deep { pick.rows } else { self.useful_rows(line.shape()).min(pick.rows) };
+        let preferred = self.settings.preferred_batch_rows.iter().rfind(|rows| **rows <= useful);
+        let size = preferred.copied().unwrap_or(useful);
+        if size >= pick.rows {
+            return;
+        }
+        let mut cut = pick.clone();
         cut.cut(size);
-        let left = pick.units.saturating_sub(cut.units);
-        let both = cost.of(cut.units).saturating_add(cost.of(left));
-        if now.saturating_add(window::with_margin(both)) <= pick.tightest() {
+        let both = cost.of(cut.units).saturating_add(cost.of(pick.units.saturating_sub(cut.units)));
+        if now.saturating_add(window::with_margin(both)) <= tightest {
             *pick = cut;
         }
     }

@@ -35,7 +35,7 @@ pub(crate) struct Bounds {
 }
 
 /// A choice, in the order in which the tickets stood.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Pick {
     pub(crate) taken: Vec<(u64, Weight)>,
     pub(crate) rows: u32,
@@ -92,24 +92,24 @@ impl Pick {
 
     /// Adds what one class can bring.
     fn extend(&mut self, rank: &Rank, bounds: &Bounds, margin: u32) {
-        let limit = self.tightest();
+        let mut limit = self.tightest();
         let done_by = self.best_end(rank, bounds, margin).min(limit);
-        let most = affordable(bounds, done_by, margin);
         for (sequence, weight) in rank.in_order() {
             if weight.deadline < done_by {
                 continue;
             }
-            let rows = self.rows.saturating_add(weight.rows);
             // A ticket that does not fit is not overtaken by smaller ones behind it.
-            if rows > bounds.max_rows && !self.taken.is_empty() {
+            if self.rows.saturating_add(weight.rows) > bounds.max_rows && !self.taken.is_empty() {
                 break;
             }
-            if self.units.saturating_add(weight.units) > most {
+            let tighter = limit.min(weight.deadline);
+            if self.units.saturating_add(weight.units) > affordable(bounds, tighter, margin) {
                 if self.taken.is_empty() {
                     continue;
                 }
                 break;
             }
+            limit = tighter;
             self.take(sequence, weight);
         }
     }
