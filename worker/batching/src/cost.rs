@@ -59,7 +59,7 @@ pub(crate) fn times(duration: Duration, factor: f64) -> Duration {
 }
 
 /// Zero when negative or no number, the longest duration when it is too much for one.
-fn seconds(seconds: f64) -> Duration {
+pub(crate) fn seconds(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)
 }
 

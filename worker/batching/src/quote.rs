@@ -6,7 +6,10 @@
 
 use std::time::Duration;
 
-use crate::{BatchCost, cost::times};
+use crate::{
+    BatchCost,
+    cost::{seconds, times},
+};
 
 /// A row takes at least this many seconds for the capacity: it stays finite.
 const LEAST_SECONDS: f64 = 1e-9;
@@ -114,15 +117,16 @@ pub fn quote(
     ask: Ask,
 ) -> Quote {
     let place = Place::of(bucket, ask);
-    let mut queued = bucket.work();
+    let mut queued = bucket.work(bucket.line());
     let mut older = Vec::new();
     for other in others {
-        queued = queued.saturating_add(other.work());
-        older.extend(other.before(&place));
+        let line = other.line();
+        queued += other.work(line);
+        older.extend(other.before(&place, line));
     }
     let work = |fill: f64, during: Duration| {
-        let others = older.iter().map(|older| older.work(fill, during));
-        others.fold(Duration::ZERO, Duration::saturating_add)
+        let halved = fill * during.as_secs_f64() / 2.0;
+        seconds(older.iter().map(|older| older.work(halved)).sum())
     };
     let ahead = |others: Duration| place.ahead(device, bucket, others);
     let now = ahead(work(0.0, Duration::ZERO));
@@ -139,7 +143,7 @@ pub fn quote(
         floor: bucket.floor(),
         marginal,
         capacity: 1.0 / seconds_per_row,
-        device_ahead: device.free_in.saturating_add(queued / device.lanes.max(1)),
+        device_ahead: device.free_in.saturating_add(seconds(queued) / device.lanes.max(1)),
     }
 }
 
@@ -255,23 +259,27 @@ impl BucketView {
         if after == 0 { 0.0 } else { self.oldest.as_secs_f64() * (float(after) / float(self.queued_rows)) }
     }
 
-    /// Device time of everything that waits.
-    fn work(&self) -> Duration {
-        let (batches, tail) = (self.queued_rows / self.most(), self.queued_rows % self.most());
-        let last = if tail == 0 { Duration::ZERO } else { self.rows_take(float(tail)) };
-        times(self.full(), float(batches)).saturating_add(last)
+    fn line(&self) -> Line {
+        Line {
+            base: self.cost.base.as_secs_f64(),
+            per_row: self.cost.per_unit.as_secs_f64() * self.mean_units(),
+        }
+    }
+
+    /// Device time of everything that waits, in seconds.
+    fn work(&self, line: Line) -> f64 {
+        float(self.queued_rows.div_ceil(self.most())) * line.base + float(self.queued_rows) * line.per_row
     }
 
     /// The batches that go before `place`; `None` when there are none.
-    fn before(&self, place: &Place) -> Option<Older> {
-        let full = self.batches_older(place.age + self.turn_offset.as_secs_f64()).checked_sub(1)?;
-        let most = float(self.most());
-        let rows = float(self.queued_rows.saturating_sub(full.saturating_mul(self.most()))).min(most);
-        Some(Older {
-            full: times(self.full(), float(full)),
-            last: self.rows_take(rows),
-            row: times(self.cost.per_unit, self.mean_units()),
-            room: most - rows,
+    fn before(&self, place: &Place, line: Line) -> Option<Older> {
+        let batches = self.batches_older(place.age + self.turn_offset.as_secs_f64());
+        let most = batches.saturating_mul(self.most());
+        let rows = self.queued_rows.min(most);
+        (batches > 0).then(|| Older {
+            work: float(batches) * line.base + float(rows) * line.per_row,
+            per_row: line.per_row,
+            room: float(most - rows),
             arrivals: self.arrivals.max(0.0),
         })
     }
@@ -289,25 +297,30 @@ impl BucketView {
     }
 }
 
-/// Batches of another bucket that go before a request.
+/// A bucket's cost in seconds. Sums over all buckets are made of floats: of durations they would take several times as
+/// long, and a quote is made for every request.
+#[derive(Clone, Copy)]
+struct Line {
+    base: f64,
+    per_row: f64,
+}
+
+/// Batches of another bucket that go before a request. In seconds.
 struct Older {
-    /// Time of all but the last of them.
-    full: Duration,
-    /// Time of the last one as it stands.
-    last: Duration,
-    /// What one more row adds to it.
-    row: Duration,
-    /// Rows that it still takes.
+    /// Device time of those rows that wait now.
+    work: f64,
+    /// What one more row adds to the last batch.
+    per_row: f64,
+    /// Rows that the last batch still takes.
     room: f64,
     /// Rows that arrive per second.
     arrivals: f64,
 }
 
 impl Older {
-    /// Their device time, when `fill` of half of what arrives `during` that time joins the last of them.
-    fn work(&self, fill: f64, during: Duration) -> Duration {
-        let joined = (fill * self.arrivals * during.as_secs_f64() / 2.0).min(self.room);
-        self.full.saturating_add(self.last).saturating_add(times(self.row, joined))
+    /// Their device time, when what arrives in so many seconds joins the last of them.
+    fn work(&self, during: f64) -> f64 {
+        self.work + (self.arrivals * during).min(self.room) * self.per_row
     }
 }
 

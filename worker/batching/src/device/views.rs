@@ -11,9 +11,10 @@ use crate::{
     quote::{self, Ask, BucketView, DeviceView},
 };
 
-/// Most buckets that a quote looks at one by one (about 0.1 us each). Of more, every second, third, ... is looked at and
+/// Most buckets that a quote looks at one by one (about 0.15 us each; with 16, quotes among 48 models err by 0.65 at the
+/// 95th percentile, with 32 by 0.46, with all by 0.19). Of more, every second, third, ... is looked at and
 /// counts for as many: where hundreds of models have requests waiting, a request must not cost a walk over all.
-const SAMPLE: usize = 16;
+const SAMPLE: usize = 32;
 
 impl<T: Cancel> Device<T> {
     /// What one more request of one unit to the queue would be told at `now`, for the smallest bucket whose cost is

@@ -209,6 +209,17 @@ fn is_near(setting: &Setting) {
     assert!(errors.median <= 0.25 && errors.p95 <= 0.6, "{setting:?}: {errors:?}");
 }
 
+/// Forty-eight models of three speeds.
+const MANY: [f64; 48] = {
+    let mut shares = [1.0; 48];
+    let mut at = 0;
+    while at < shares.len() {
+        shares[at] = [1.0, 0.5, 2.0][at % 3];
+        at += 1;
+    }
+    shares
+};
+
 const ALONE: Setting = Setting {
     models: &[1.0],
     lanes: 1,
@@ -230,6 +241,13 @@ fn quotes_come_near_what_happens_to_one_model() {
 fn quotes_come_near_what_happens_to_three_models_of_one_device() {
     for load in [0.5, 0.7, 0.9] {
         is_near(&Setting { models: &[1.0, 0.5, 2.0], load, ..ALONE });
+    }
+}
+
+#[test]
+fn quotes_come_near_what_happens_among_many_models_though_only_some_are_looked_at() {
+    for load in [0.5, 0.75] {
+        is_near(&Setting { models: &MANY, load, ..ALONE });
     }
 }
 
