@@ -12,6 +12,7 @@ mod gateway_contract;
 mod grpc;
 mod metadata;
 mod overload;
+mod shapes;
 mod stopping;
 #[cfg(feature = "torch")]
 mod torch_models;

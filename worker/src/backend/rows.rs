@@ -65,11 +65,14 @@ pub fn trim(
     at: usize,
     length: u64,
 ) -> (Vec<i64>, Bytes) {
-    let Some((whole, own)) = runs(datatype, &shape, at, length).filter(|(whole, own)| own < whole) else {
+    let Some((whole, own)) = runs(datatype, &shape, at, length).filter(|(whole, own)| own <= whole) else {
         return (shape, data);
     };
     if let Some(dim) = shape.get_mut(at) {
         *dim = i64::try_from(length).unwrap_or(i64::MAX);
+    }
+    if own == whole {
+        return (shape, data);
     }
     if data.len() <= whole {
         let end = own.min(data.len());

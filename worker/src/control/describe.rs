@@ -5,7 +5,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use weir_config::{ModelConfig as ModelToml, model::TensorSpec};
+use weir_config::{
+    ModelConfig as ModelToml,
+    model::{Padding, TensorSpec},
+};
 use weir_protocol::{
     Datatype, Version,
     grpc::{
@@ -109,8 +112,13 @@ fn max_rows(replica: &Replica) -> u32 {
 }
 
 fn input(spec: &TensorSpec, is_batched: bool) -> ModelInput {
-    let data_type = data_type(spec.datatype).into();
-    ModelInput { name: spec.name.clone(), data_type, dims: dims(spec, is_batched), optional: false }
+    ModelInput {
+        name: spec.name.clone(),
+        data_type: data_type(spec.datatype).into(),
+        dims: dims(spec, is_batched),
+        // A mask is made when the request does not bring it.
+        optional: spec.padding == Padding::Mask,
+    }
 }
 
 fn output(spec: &TensorSpec, is_batched: bool) -> ModelOutput {
