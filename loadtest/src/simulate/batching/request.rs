@@ -13,8 +13,12 @@ pub(crate) struct Request {
     pub(crate) stream: usize,
     /// Index of its model in the scenario.
     pub(crate) model: usize,
-    /// Rows; one unit of cost each.
+    /// Index of its bucket in the model: only requests of one bucket can share a batch.
+    pub(crate) bucket: usize,
+    /// Rows.
     pub(crate) rows: u32,
+    /// What it costs, in units; a row costs one or more.
+    pub(crate) units: u32,
     /// Priority class, 0 first.
     pub(crate) class: u8,
     /// When it came.

@@ -62,7 +62,7 @@ pub(crate) enum Offer {
 /// What a free lane does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Turn {
-    /// Runs these, all of one model; never empty.
+    /// Runs these, all of one model and bucket; never empty.
     Run(Vec<Request>),
     /// Asks again at this time, or when something happens.
     WaitUntil(Duration),

@@ -2,12 +2,17 @@
 //!
 //! The file beside the code that explains every key by example is `loadtest/scenarios/batching.toml`.
 
+mod defaults;
+mod model;
+
 use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use serde::{Deserialize, Deserializer, de::Error};
-use weir_batching::{BatchCost, QueueSettings, ShapeKey, TurnOrder};
+use serde::Deserialize;
+use weir_batching::{BatchCost, TurnOrder};
 
+pub use self::model::Model;
+pub(crate) use self::model::shape;
 use crate::simulate::batching::{figure::Figure, rule::Rule};
 
 /// The file of a study.
@@ -28,13 +33,13 @@ pub struct Scenario {
     /// Offered loads, as shares of what the device can do with full batches.
     pub loads: Vec<f64>,
     /// Length of a run; 65 s by default.
-    #[serde(default = "length", deserialize_with = "duration")]
+    #[serde(default = "defaults::length", deserialize_with = "defaults::duration")]
     pub length: Duration,
     /// How long nothing is counted at the start of a run; 5 s by default.
-    #[serde(default = "warm_up", deserialize_with = "duration")]
+    #[serde(default = "defaults::warm_up", deserialize_with = "defaults::duration")]
     pub warm_up: Duration,
     /// Batches that the device runs at once; 1 by default.
-    #[serde(default = "one")]
+    #[serde(default = "defaults::one")]
     pub lanes: u32,
     /// Whose turn it is among models; in order of arrival by default.
     #[serde(default)]
@@ -42,6 +47,9 @@ pub struct Scenario {
     /// Spread of batch times, as standard deviation over mean, lognormal; 0 by default.
     #[serde(default)]
     pub noise_ratio: f64,
+    /// When and how much slower everything becomes: another process takes cores, a device throttles. Never by default.
+    #[serde(default)]
+    pub slowdown: Option<Slowdown>,
     /// The models of the device.
     pub model: Vec<Model>,
     /// Who asks.
@@ -57,39 +65,15 @@ pub struct Scenario {
     pub gate: Vec<Gate>,
 }
 
-/// A model: what its batches cost and how its queue is set.
-#[derive(Debug, Clone, Deserialize)]
+/// From a moment on, batches take longer. Loads stay shares of what the device could do before.
+#[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Model {
-    /// Time that every batch takes.
-    #[serde(deserialize_with = "duration")]
-    pub base: Duration,
-    /// Time that every row takes.
-    #[serde(deserialize_with = "duration")]
-    pub per_row: Duration,
-    /// Rows of a full batch.
-    pub max_batch_rows: u32,
-    /// What the queue is told of the cost, as a share of the truth; 1 by default.
-    #[serde(default = "whole")]
-    pub believed_ratio: f64,
-    /// Rows of a batch that are worth while; no bound by default.
-    #[serde(default)]
-    pub useful_rows: Option<u32>,
-    /// Longest wait for company; none by default.
-    #[serde(default, deserialize_with = "duration")]
-    pub max_queue_delay: Duration,
-    /// Sizes that need no more company; none by default.
-    #[serde(default)]
-    pub preferred_batch_rows: Vec<u32>,
-    /// Most rows that may wait; 65,536 by default, more than any scenario reaches.
-    #[serde(default = "roomy")]
-    pub max_queued_rows: u32,
-    /// Wait that raises a request by one priority class; 1 s by default.
-    #[serde(default = "ageing", deserialize_with = "duration")]
-    pub ageing: Duration,
-    /// Batches of this model that run at once; as many as the device has lanes by default.
-    #[serde(default)]
-    pub lanes: Option<u32>,
+pub struct Slowdown {
+    /// The moment, from the start of the run.
+    #[serde(deserialize_with = "defaults::duration")]
+    pub at: Duration,
+    /// How long batches take then, as a multiple.
+    pub ratio: f64,
 }
 
 /// Requests of one kind, from independent clients (Poisson).
@@ -103,16 +87,22 @@ pub struct Stream {
     #[serde(default)]
     pub model: usize,
     /// Its share of the offered load; the shares of a scenario sum up to 1, the default.
-    #[serde(default = "whole")]
+    #[serde(default = "defaults::whole")]
     pub share: f64,
     /// Rows of each request; 1 by default.
-    #[serde(default = "one")]
+    #[serde(default = "defaults::one")]
     pub rows: u32,
+    /// What a row costs, in multiples of `per_row`; 1 by default.
+    #[serde(default = "defaults::one")]
+    pub units_per_row: u32,
+    /// Index of the shape bucket that it asks for; 0 by default.
+    #[serde(default)]
+    pub bucket: usize,
     /// Priority class, 0 first, the default.
     #[serde(default)]
     pub class: u8,
     /// How long answers are useful; for ever by default.
-    #[serde(default, deserialize_with = "some_duration")]
+    #[serde(default, deserialize_with = "defaults::some_duration")]
     pub deadline: Option<Duration>,
 }
 
@@ -187,12 +177,12 @@ impl Scenario {
 
     fn check(&self) -> Result<()> {
         let share: f64 = self.stream.iter().map(|stream| stream.share).sum();
-        let unknown = self.stream.iter().any(|stream| self.model.get(stream.model).is_none());
+        let unknown = |s: &Stream| self.model.get(s.model).is_none_or(|m| s.bucket >= m.bucket_ratios.len());
         let rows =
             |stream: &Stream| self.model.get(stream.model).is_some_and(|m| stream.rows > m.max_batch_rows);
         let zero = |model: &Model| model.max_batch_rows == 0 || model.believed_ratio <= 0.0;
-        if self.model.is_empty() || self.stream.is_empty() || unknown {
-            bail!("give at least one model and one stream, and name only models that are there");
+        if self.model.is_empty() || self.stream.is_empty() || self.stream.iter().any(unknown) {
+            bail!("give at least one model and one stream, and name only models and buckets that are there");
         }
         if self.loads.is_empty() || !self.loads.iter().all(|load| *load > 0.0) || self.lanes == 0 {
             bail!("loads and lanes are above 0");
@@ -200,11 +190,17 @@ impl Scenario {
         if (share - 1.0).abs() > 1e-9 || self.warm_up >= self.length {
             bail!("the shares of the streams sum up to 1, and the warm-up is shorter than the run");
         }
-        if self.model.iter().any(zero) || self.stream.iter().any(|s| s.rows == 0 || rows(s)) {
+        if self.model.iter().any(zero)
+            || self.stream.iter().any(|s| s.rows == 0 || s.units_per_row == 0 || rows(s))
+        {
             bail!("batches and requests have at least one row, and a request fits a batch");
         }
-        if self.model.len() > 1 && !self.baselines.is_empty() {
-            bail!("baselines know one model only");
+        let plain = self.model.len() == 1 && self.model.iter().all(|model| model.bucket_ratios.len() == 1);
+        if !plain && !self.baselines.is_empty() {
+            bail!("baselines know one model with one bucket only");
+        }
+        if self.slowdown.is_some_and(|slowdown| slowdown.ratio <= 0.0) {
+            bail!("a slowdown has a ratio above 0");
         }
         let per_load =
             |values: &Option<Vec<f64>>| values.as_ref().is_none_or(|v| v.len() == self.loads.len());
@@ -236,8 +232,10 @@ impl Scenario {
         let stream = Stream {
             name: String::new(),
             model: 0,
-            share: whole(),
-            rows: one(),
+            share: defaults::whole(),
+            rows: defaults::one(),
+            units_per_row: defaults::one(),
+            bucket: 0,
             class: 0,
             deadline: Some(deadline),
         };
@@ -245,11 +243,12 @@ impl Scenario {
             name: String::new(),
             about: String::new(),
             loads: Vec::new(),
-            length: length(),
-            warm_up: warm_up(),
-            lanes: one(),
+            length: defaults::length(),
+            warm_up: defaults::warm_up(),
+            lanes: defaults::one(),
             turn_order: Turns::Arrival,
             noise_ratio: 0.0,
+            slowdown: None,
             model: vec![model],
             stream: vec![stream],
             study: None,
@@ -261,7 +260,7 @@ impl Scenario {
     /// What the rules other than Weir know: the cost and the full batch of the first model.
     pub(crate) fn only_model(&self) -> (BatchCost, u32) {
         let none = BatchCost { base: Duration::ZERO, per_unit: Duration::ZERO };
-        self.model.first().map_or((none, 1), |model| (model.believed(), model.max_batch_rows))
+        self.model.first().map_or((none, 1), |model| (model.believed(0), model.max_batch_rows))
     }
 
     /// The tightest deadline of all streams.
@@ -272,88 +271,11 @@ impl Scenario {
     /// Requests per second of a stream when the device is offered `load`.
     pub(crate) fn rate(&self, stream: &Stream, load: f64) -> f64 {
         let Some(model) = self.model.get(stream.model) else { return 0.0 };
-        let full = model.cost().of(model.max_batch_rows).as_secs_f64();
+        let units = model.max_batch_rows.saturating_mul(stream.units_per_row);
+        let full = model.cost(stream.bucket).of(units).as_secs_f64();
         let rows_per_second = f64::from(model.max_batch_rows) / full * f64::from(self.lanes);
         load * stream.share * rows_per_second / f64::from(stream.rows)
     }
-}
-
-impl Model {
-    /// A model with these batches and every other key at its default.
-    #[must_use]
-    pub fn of(cost: BatchCost, max_batch_rows: u32) -> Self {
-        Self {
-            base: cost.base,
-            per_row: cost.per_unit,
-            max_batch_rows,
-            believed_ratio: whole(),
-            useful_rows: None,
-            max_queue_delay: Duration::ZERO,
-            preferred_batch_rows: Vec::new(),
-            max_queued_rows: roomy(),
-            ageing: ageing(),
-            lanes: None,
-        }
-    }
-
-    /// What batches take.
-    pub(crate) fn cost(&self) -> BatchCost {
-        BatchCost { base: self.base, per_unit: self.per_row }
-    }
-
-    /// What the queue is told that batches take.
-    pub(crate) fn believed(&self) -> BatchCost {
-        let believed = |time: Duration| time.mul_f64(self.believed_ratio);
-        BatchCost { base: believed(self.base), per_unit: believed(self.per_row) }
-    }
-
-    /// The settings of its queue, on a device with `lanes`.
-    pub(crate) fn queue_settings(&self, lanes: u32) -> QueueSettings {
-        QueueSettings {
-            max_batch_rows: self.max_batch_rows,
-            max_queue_delay: self.max_queue_delay,
-            preferred_batch_rows: self.preferred_batch_rows.clone(),
-            max_queued_rows: self.max_queued_rows,
-            default_timeout: None,
-            ageing: self.ageing,
-            lanes: self.lanes.unwrap_or(lanes),
-            costs: vec![(ShapeKey::default(), self.believed())],
-            useful_rows: self.useful_rows.map(|rows| (ShapeKey::default(), rows)).into_iter().collect(),
-        }
-    }
-}
-
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    humantime::parse_duration(&text).map_err(|error| D::Error::custom(format!("'{text}': {error}")))
-}
-
-fn some_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    duration(deserializer).map(Some)
-}
-
-fn length() -> Duration {
-    Duration::from_secs(65)
-}
-
-fn warm_up() -> Duration {
-    Duration::from_secs(5)
-}
-
-fn ageing() -> Duration {
-    Duration::from_secs(1)
-}
-
-fn one() -> u32 {
-    1
-}
-
-fn whole() -> f64 {
-    1.0
-}
-
-fn roomy() -> u32 {
-    1 << 16
 }
 
 #[cfg(test)]

@@ -120,7 +120,9 @@ impl World<'_> {
             id: self.requests,
             stream: index,
             model: stream.model,
+            bucket: stream.bucket,
             rows: stream.rows,
+            units: stream.rows.saturating_mul(stream.units_per_row),
             class: stream.class,
             arrived: now,
             deadline: stream.deadline.map(|deadline| now + deadline),
@@ -160,11 +162,18 @@ impl World<'_> {
     fn start(&mut self, now: Duration, requests: Vec<Request>) {
         let Some(first) = requests.first().copied() else { return };
         let rows = requests.iter().map(|request| request.rows).sum();
-        let took = self.scenario.model.get(first.model).map_or(Duration::ZERO, |model| model.cost().of(rows));
-        let took = took.mul_f64(self.draw_noise());
+        let units = requests.iter().map(|request| request.units).sum();
+        let cost = self.scenario.model.get(first.model).map(|model| model.cost(first.bucket));
+        let took =
+            cost.map_or(Duration::ZERO, |cost| cost.of(units)).mul_f64(self.slower(now) * self.draw_noise());
         self.tally.started(now, rows, took);
         self.agenda.plan(now + took, Event::End { batch: first.id });
         self.running.insert(first.id, Running { requests, took });
+    }
+
+    fn slower(&self, now: Duration) -> f64 {
+        let slowdown = self.scenario.slowdown.filter(|slowdown| slowdown.at <= now);
+        slowdown.map_or(1.0, |slowdown| slowdown.ratio)
     }
 
     /// A lognormal factor with mean 1 and the scenario's spread.

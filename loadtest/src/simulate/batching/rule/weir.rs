@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use weir_batching::{BatchId, Device, DeviceSettings, Ended, Next, QueueId, ShapeKey, Ticket};
+use weir_batching::{BatchId, Device, DeviceSettings, Ended, Next, QueueId, Ticket};
 
 use crate::simulate::batching::{
     request::Request,
     rule::{Batcher, Offer, Turn},
-    scenario::Scenario,
+    scenario::{Scenario, shape},
 };
 
 /// A device with one queue per model of the scenario.
@@ -34,8 +34,8 @@ impl Batcher for Weir {
         let Some(queue) = self.queues.get(request.model) else { return Offer::Refused };
         let ticket = Ticket {
             rows: request.rows,
-            units: request.rows,
-            shape: ShapeKey::default(),
+            units: request.units,
+            shape: shape(request.bucket),
             class: request.class,
             deadline: request.deadline,
             payload: request,

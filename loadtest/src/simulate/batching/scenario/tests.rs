@@ -1,5 +1,7 @@
 //! Reading of scenarios: what is left out, and what contradicts itself.
 
+use weir_batching::BatchCost;
+
 use super::*;
 use crate::simulate::batching::SCENARIOS;
 
@@ -30,7 +32,9 @@ fn contradictions_are_named_with_their_scenario() {
         (format!("loads = [1.0]\nlanes = 0\n{MODEL}\n{STREAM}"), "lanes"),
         (format!("loads = [1.0]\n{MODEL}\nstream = []"), "at least one model and one stream"),
         (format!("loads = [1.0]\n{MODEL}\nstream = [{{ model = 1 }}]"), "at least one model and one stream"),
+        (format!("loads = [1.0]\n{MODEL}\nstream = [{{ bucket = 1 }}]"), "buckets that are there"),
         (format!("loads = [1.0]\n{MODEL}\nstream = [{{ share = 0.5 }}]"), "shares"),
+        (format!("loads = [1.0]\nslowdown = {{ at = '9s', ratio = 0.0 }}\n{MODEL}\n{STREAM}"), "slowdown"),
         (format!("loads = [1.0]\n{MODEL}\nstream = [{{ rows = 33 }}]"), "fits a batch"),
         (format!("loads = [1.0]\nlength = '5s'\n{MODEL}\n{STREAM}"), "warm-up is shorter"),
         (format!("loads = [1.0]\nstudy = [1.0, 2.0]\n{MODEL}\n{STREAM}"), "one value per load"),
@@ -76,14 +80,15 @@ fn names_are_given_once() {
 fn what_a_queue_is_told_is_a_share_of_the_truth() {
     let body = format!(
         "loads = [1.0]\nlanes = 3\n{STREAM}\n\
-         model = [{{ base = '8ms', per_row = '1ms', max_batch_rows = 32, believed_ratio = 0.5, useful_rows = 7 }}]"
+         model = [{{ base = '8ms', per_row = '1ms', max_batch_rows = 32, bucket_ratios = [1.0, 2.0], believed_ratio = 0.5, useful_rows = 7 }}]"
     );
     let scenario = parse(&body).unwrap().remove(0);
     let settings = scenario.model[0].queue_settings(scenario.lanes);
     let believed = BatchCost { base: Duration::from_millis(4), per_unit: Duration::from_micros(500) };
-    assert_eq!(settings.costs, [(ShapeKey::default(), believed)]);
-    assert_eq!((settings.useful_rows, settings.lanes), (vec![(ShapeKey::default(), 7)], 3));
-    assert_eq!(scenario.model[0].cost().of(32), Duration::from_millis(40));
+    let double = BatchCost { base: Duration::from_millis(8), per_unit: Duration::from_millis(1) };
+    assert_eq!(settings.costs, [(shape(0), believed), (shape(1), double)]);
+    assert_eq!((settings.useful_rows, settings.lanes), (vec![(shape(0), 7), (shape(1), 7)], 3));
+    assert_eq!(scenario.model[0].cost(0).of(32), Duration::from_millis(40));
 }
 
 #[test]

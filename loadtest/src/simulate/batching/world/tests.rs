@@ -1,7 +1,7 @@
 //! The simulated world against what is known without simulating.
 
 use super::*;
-use crate::simulate::batching::figure::Figure;
+use crate::simulate::batching::{figure::Figure, scenario::Stream};
 
 /// One lane, 10 ms a row and nothing else, a minute; `more` adds keys to the scenario.
 fn scenario(more: &str, stream: &str, batch: u32) -> Scenario {
@@ -91,4 +91,60 @@ fn what_is_offered_follows_the_load_and_the_shares() {
     let rates: Vec<f64> = scenario.stream.iter().map(|stream| scenario.rate(stream, 2.0)).collect();
     // Half of 800 rows a second in requests of 4; one and a half times 1,000.
     assert_eq!(rates, [100.0, 1_500.0]);
+}
+
+#[test]
+fn a_share_of_the_load_takes_that_share_of_the_time_whatever_requests_cost() {
+    let busy = |scenario: &Scenario| {
+        let tally = run(scenario, Rule::Weir, 0.5, 1).unwrap();
+        tally.figure(Figure::Busy, None)
+    };
+    let near = |found: f64, expected: f64| (found / expected - 1.0).abs() < 0.05;
+    let costly = busy(&scenario("", "units_per_row = 3", 1));
+    assert!(near(costly, 0.5), "requests of three units: {costly}");
+    // Half of the minute at 0.5, half at 0.75.
+    let slower = busy(&scenario("slowdown = { at = '35s', ratio = 1.5 }", "", 1));
+    assert!(near(slower, 0.625), "slower from the middle on: {slower}");
+    let mut buckets = scenario("", "", 1);
+    buckets.model[0].bucket_ratios = vec![1.0, 4.0];
+    let half = Stream { share: 0.5, ..buckets.stream[0].clone() };
+    buckets.stream = vec![half.clone(), Stream { bucket: 1, ..half }];
+    let both = busy(&buckets);
+    assert!(near(both, 0.5), "half of the load in a bucket that takes four times as long: {both}");
+}
+
+#[test]
+fn weir_never_mixes_buckets_or_models() {
+    let text = "[[scenario]]\nname = 'x'\nabout = ''\nloads = [1.0]\nlength = '7s'\n\
+                model = [{ base = '8ms', per_row = '1ms', max_batch_rows = 32, bucket_ratios = [1.0, 1.0] }, \
+                         { base = '8ms', per_row = '1ms', max_batch_rows = 32 }]\n\
+                stream = [{ share = 0.25 }, { share = 0.25, bucket = 1 }, { share = 0.5, model = 1 }]";
+    let scenario = Scenario::parse(text).unwrap().remove(0);
+    let mut batcher = Rule::Weir.batcher(&scenario);
+    for id in 0..90_u32 {
+        let (model, bucket) = [(0, 0), (0, 1), (1, 0)][id as usize % 3];
+        let request = Request {
+            id: id.into(),
+            stream: 0,
+            model,
+            bucket,
+            rows: 1,
+            units: 1,
+            class: 0,
+            arrived: Duration::ZERO,
+            deadline: None,
+        };
+        assert!(matches!(batcher.offer(Duration::ZERO, request), Offer::Queued(_)));
+    }
+    let mut batches = Vec::new();
+    while let Turn::Run(batch) = batcher.next(Duration::ZERO, &mut Vec::new()) {
+        batcher.finish(Duration::ZERO, &batch, Duration::from_millis(38));
+        batches.push(batch);
+    }
+    assert_eq!(batches.iter().map(Vec::len).collect::<Vec<_>>(), [30, 30, 30]);
+    for batch in batches {
+        assert!(
+            batch.windows(2).all(|pair| (pair[0].model, pair[0].bucket) == (pair[1].model, pair[1].bucket))
+        );
+    }
 }
