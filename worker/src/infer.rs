@@ -97,7 +97,8 @@ pub async fn run(
     let compute_input = arrived.saturating_sub(received);
     let compute_output =
         total.saturating_sub(compute_input).saturating_sub(waited).saturating_sub(compute_infer);
-    let timings = Timings { rows, quoted, compute_input, queue: waited, compute_infer, compute_output, total };
+    let timings =
+        Timings { rows, quoted, compute_input, queue: waited, compute_infer, compute_output, total };
     Ok(Answered { response, timings })
 }
 
@@ -151,14 +152,18 @@ async fn until(
     clock: Clock,
     replies: Vec<Reply>,
 ) -> Result<Vec<Done>, Rejection> {
+    let is_split = replies.len() > 1;
     let all = try_join_all(replies.into_iter().map(answer));
-    match deadline {
+    let answered = match deadline {
         None => all.await,
         Some(deadline) => {
             let left = deadline.saturating_sub(clock.now());
             tokio::time::timeout(left, all).await.map_err(|_| Rejection::late())?
         }
-    }
+    };
+    // A refusal says that nothing was started, and another part may have been.
+    let is_partly_run = |rejection: &Rejection| is_split && rejection.refusal.is_some();
+    answered.map_err(|rejection| if is_partly_run(&rejection) { Rejection::late() } else { rejection })
 }
 
 /// Awaits one part.

@@ -77,9 +77,14 @@ impl<T: Cancel> Handover<T> {
         Ok(quoted)
     }
 
-    /// As [`Device::is_full`].
-    pub(super) fn is_full(&self, now: impl Fn() -> Duration, queue: QueueId) -> bool {
-        self.state.lock().device.is_full(now(), queue)
+    /// As [`Device::refuses`].
+    pub(super) fn refuses(
+        &self,
+        now: impl Fn() -> Duration,
+        queue: QueueId,
+        deadline: Option<Duration>,
+    ) -> Option<Refusal> {
+        self.state.lock().device.refuses(now(), queue, deadline)
     }
 
     /// As [`Device::quote`].

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::oneshot;
 use weir_batching::{QueueId, Quote, Refused, Ticket};
-use weir_protocol::load::Estimate;
+use weir_protocol::{Refusal, load::Estimate};
 
 use super::{Done, Job, JobError, Part, Served, Shared};
 use crate::{model::ModelSpec, report};
@@ -52,10 +52,11 @@ impl Queue {
         self.shared.handover.view(self.id).queued_rows
     }
 
-    /// Whether a request would be refused now for want of room, whatever its size.
+    /// Why a request would certainly be refused now, whatever else is in it; `None` when it might get in. Cheap: to be
+    /// asked before a request is read.
     #[must_use]
-    pub fn is_full(&self) -> bool {
-        self.shared.handover.is_full(|| self.shared.clock.now(), self.id)
+    pub fn refuses(&self, deadline: Option<Duration>) -> Option<Refusal> {
+        self.shared.handover.refuses(|| self.shared.clock.now(), self.id, deadline)
     }
 
     /// What one more request would be told now; `None` once the queue is gone.

@@ -324,9 +324,9 @@ fn a_queue_of_the_gone_is_not_full_and_never_runs() {
     for _ in 0..2 {
         drop(admit(&queue, &[1, 2]));
     }
-    assert!(!queue.is_full(), "nobody waits in it");
+    assert_eq!(queue.refuses(None), None, "nobody waits in it");
     let live = admit(&queue, &[3, 4, 5, 6]);
-    assert!(queue.is_full());
+    assert_eq!(queue.refuses(None), Some(Refusal::QueueFull));
     let (refused, _answer) = ticket(&queue, &[1, 2]);
     assert_eq!(queue.admit(vec![refused]).unwrap_err().refusal, Refusal::QueueFull);
     held.let_go();

@@ -110,7 +110,12 @@ impl Running {
 
     /// A worker whose `echo` runs on a [`Gate`].
     pub(crate) async fn gated(toml: &str, queue: QueueSettings) -> (Self, Arc<Gate>) {
-        let running = Self::unloaded(Repository::echo(), toml, false).await;
+        Self::gated_as(ECHO, toml, queue).await
+    }
+
+    /// As [`Self::gated`], with another model.toml.
+    pub(crate) async fn gated_as(model: &str, toml: &str, queue: QueueSettings) -> (Self, Arc<Gate>) {
+        let running = Self::unloaded(Repository::new().with("echo", model, &[1]), toml, false).await;
         let gate = Gate::new();
         let worker = &running.worker;
         let replica = worker.store.replicas().next().unwrap();
@@ -299,6 +304,13 @@ impl Gate {
     pub(crate) fn open(&self, passes: usize) {
         *self.open.lock() += passes;
         self.opened.notify_all();
+    }
+
+    /// As [`Self::entered`], on a thread that may wait.
+    pub(crate) fn entered_blocking(&self) {
+        while self.entered.try_acquire().map(|permit| permit.forget()).is_err() {
+            std::thread::yield_now();
+        }
     }
 
     /// Waits until a forward pass has begun.

@@ -322,7 +322,7 @@ fn cancelled_expired_and_refused_tickets_leave_once_too() {
                                 assert!(asked.answer.recv().is_err(), "answered though it was refused");
                             }
                         }
-                        front.handover.is_full(now, front.queue);
+                        front.handover.refuses(now, front.queue, None);
                     }
                     if index == 1 {
                         waiting.iter().for_each(|asked| asked.gone.store(true, Ordering::SeqCst));
