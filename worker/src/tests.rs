@@ -16,3 +16,4 @@ mod shapes;
 mod stopping;
 #[cfg(feature = "torch")]
 mod torch_models;
+mod urgency;

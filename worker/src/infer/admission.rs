@@ -60,11 +60,9 @@ fn try_admit(
     let resolved = worker.store.resolve(&target.model, target.version.as_ref());
     let (replica, queue) = resolved.map_err(|unresolved| Rejection::unresolved(&unresolved, from_gateway))?;
     let began = worker.clock.now();
-    if deadline.is_some_and(|deadline| deadline <= began) {
-        return Err(Rejection::expired());
-    }
-    if queue.is_full() {
-        return Err(refused(&queue, Refusal::QueueFull, deadline, worker.clock));
+    let deadline = queue.spec().terms.deadline(began, deadline, None);
+    if let Some(refusal) = queue.refuses(deadline) {
+        return Err(refused(&queue, refusal, deadline, worker.clock));
     }
     let in_flight = replica.begin().ok_or_else(|| Rejection::refused(Refusal::NotReady))?;
     let clock = worker.clock;
@@ -81,8 +79,8 @@ pub(super) fn refused(
     if refusal == Refusal::Deadline && deadline.is_some_and(|deadline| deadline <= clock.now()) {
         return Rejection::expired();
     }
-    // By then what is queued now has run.
-    let wait = queue.quote().map_or(Duration::ZERO, |quote| quote.device_ahead);
+    // By then the request would have been done, had it been let in.
+    let wait = queue.quote().map_or(Duration::ZERO, |quote| quote.quote);
     Rejection::refused(refusal).after(wait)
 }
 

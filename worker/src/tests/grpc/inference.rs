@@ -1,6 +1,9 @@
 //! ModelInfer: the same inference as over REST, with gRPC's deadlines, cancellation and compression.
 
-use std::io::{Read, Write};
+use std::{
+    io::{Read, Write},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use flate2::{
@@ -9,7 +12,7 @@ use flate2::{
     write::{GzEncoder, ZlibEncoder},
 };
 use prost::Message;
-use weir_batching::QueueSettings;
+use weir_batching::{BatchCost, QueueSettings, ShapeKey};
 use weir_protocol::grpc::{
     InferParameter, InferTensorContents, ModelInferRequest, ModelInferResponse,
     infer_parameter::ParameterChoice, model_infer_request::InferRequestedOutputTensor,
@@ -169,13 +172,6 @@ async fn a_strangers_internal_headers_count_for_nothing() {
 
 #[tokio::test]
 async fn the_smallest_of_all_deadlines_counts() {
-    let (running, gate) = Running::gated("", LIMITS).await;
-    let client = Client::connect(&running).await;
-    let mut first = client.open(infer());
-    first.send(&row("", [1.0, 2.0]));
-    first.close();
-    let first = running.spawn(async move { first.next::<ModelInferResponse>().await });
-    gate.entered().await;
     let mut timeout = row("", [1.0, 2.0]);
     let micros = InferParameter { parameter_choice: Some(ParameterChoice::Int64Param(2000)) };
     timeout.parameters.insert("timeout".into(), micros);
@@ -185,9 +181,30 @@ async fn the_smallest_of_all_deadlines_counts() {
         ("x-timeout-ms", "2", row("", [1.0, 2.0])),
         ("grpc-timeout", "60S", timeout),
     ] {
+        let (running, gate) = Running::gated("", LIMITS).await;
+        let client = Client::connect(&running).await;
         let answer = client.send(infer().header(name, value), framed(&message)).await;
         assert_eq!((answer.status(), answer.header("weir-reason")), (4, "deadline"), "{name}");
+        running.in_flight(0).await;
+        gate.open(1);
     }
+}
+
+#[tokio::test]
+async fn a_request_without_a_chance_is_refused_as_unavailable() {
+    let cost = BatchCost { base: Duration::from_secs(10), per_unit: Duration::from_micros(1) };
+    let slow = QueueSettings { costs: vec![(ShapeKey::default(), cost)], ..LIMITS };
+    let (running, gate) = Running::gated("", slow).await;
+    let client = Client::connect(&running).await;
+    let mut first = client.open(infer());
+    first.send(&row("", [1.0, 2.0]));
+    first.close();
+    let first = running.spawn(async move { first.next::<ModelInferResponse>().await });
+    gate.entered().await;
+    let shed = client.send(infer().header("grpc-timeout", "1S"), framed(&row("", [1.0, 2.0]))).await;
+    assert_eq!(shed.refused(), (14, "shed", "deadline"));
+    let seconds: u64 = shed.header("retry-after").parse().unwrap();
+    assert!((2..=20).contains(&seconds), "{seconds}");
     let passed = client.send(infer().header("grpc-timeout", "0n"), framed(&row("", [1.0, 2.0]))).await;
     assert_eq!(passed.refused(), (4, "deadline", "deadline"), "not started");
     gate.open(1);
