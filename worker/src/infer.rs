@@ -97,8 +97,16 @@ pub async fn run(
     let compute_input = arrived.saturating_sub(received);
     let compute_output =
         total.saturating_sub(compute_input).saturating_sub(waited).saturating_sub(compute_infer);
-    let timings =
-        Timings { rows, quoted, compute_input, queue: waited, compute_infer, compute_output, total };
+    let timings = Timings {
+        rows,
+        parts: parts.len(),
+        quoted,
+        compute_input,
+        queue: waited,
+        compute_infer,
+        compute_output,
+        total,
+    };
     Ok(Answered { response, timings })
 }
 

@@ -41,3 +41,47 @@ async fn work_on_much_text_leaves_the_thread_and_survives_a_panic() {
     let nothing: Result<(), _> = panics;
     assert_eq!(nothing.unwrap_err().reason, Reason::Internal);
 }
+
+/// What is told of a request whose parts end so; no deadline.
+async fn parts(ends: Vec<Option<Result<Done, JobError>>>) -> Result<Vec<Done>, Rejection> {
+    let (mut waiting, mut replies) = (Vec::new(), Vec::new());
+    for end in ends {
+        let (sender, reply) = oneshot::channel();
+        replies.push(reply);
+        match end {
+            Some(end) => sender.send(end).unwrap(),
+            None => waiting.push(sender),
+        }
+    }
+    let told = until(None, Clock::start(), replies).await;
+    assert!(waiting.iter().all(oneshot::Sender::is_closed), "nobody waits for the other parts any more");
+    told
+}
+
+fn done(rows: &'static [u8]) -> Done {
+    let outputs = vec![(vec![i64::try_from(rows.len()).unwrap()], rows.into())];
+    Done { outputs, waited: Duration::ZERO, forward: Duration::ZERO }
+}
+
+#[tokio::test]
+async fn parts_come_in_the_order_of_the_request() {
+    let ends = vec![Some(Ok(done(b"ab"))), Some(Ok(done(b"c")))];
+    assert_eq!(parts(ends).await, Ok(vec![done(b"ab"), done(b"c")]));
+}
+
+#[tokio::test]
+async fn the_first_part_that_fails_ends_the_request_and_frees_the_others() {
+    let failed = JobError::Failed("no luck".to_owned());
+    let told = parts(vec![None, Some(Err(failed)), None]).await.unwrap_err();
+    assert_eq!((told.error.reason, told.refusal), (Reason::ModelFailed, None));
+}
+
+#[tokio::test]
+async fn a_request_of_which_a_part_may_have_run_is_late_and_not_refused() {
+    for end in [JobError::Expired, JobError::Hopeless] {
+        let alone = parts(vec![Some(Err(end.clone()))]).await.unwrap_err();
+        assert_eq!(alone.refusal, Some(Refusal::Deadline));
+        let split = parts(vec![Some(Ok(done(b"ab"))), Some(Err(end))]).await.unwrap_err();
+        assert_eq!((split.error.reason, split.refusal), (Reason::Deadline, None));
+    }
+}
