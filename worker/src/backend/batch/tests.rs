@@ -78,7 +78,7 @@ fn a_padded_batch_that_does_not_add_up_has_no_length_and_writes_nothing() {
     for (why, batch) in [
         ("a part longer than the batch", with(&|padding| padding.lengths[1] = 4)),
         ("a part that is not a number of rows", padded(&[1, 4], 1, &[(3, &[1, 2, 3, 4])])),
-        ("a part without a length", with(&|padding| drop(padding.lengths.pop()))),
+        ("a part without a length", with(&|padding| padding.lengths.truncate(1))),
         ("an element of another size", with(&|padding| padding.element = Element::new(&[1, 2]).unwrap())),
         ("no such dimension", with(&|padding| padding.axis = 2)),
         ("a row too few", padded(&[3, 3], 1, &[(1, &[1]), (2, &[2, 3])])),

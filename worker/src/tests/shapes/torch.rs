@@ -171,6 +171,20 @@ async fn a_mask_that_the_request_brings_is_used_and_padded_with_0() {
 }
 
 #[tokio::test]
+async fn requests_with_and_without_a_mask_share_a_batch() {
+    let toml = SUMS.replace("max_batch_size = 8", "max_batch_size = 3");
+    let model = Model::new(&toml, "x: Tensor, mask: Tensor", SUMS_FORWARD).await;
+    let tensor = |name: &str, shape: [usize; 2], data: &[f32]| json!({"name": name, "shape": shape, "datatype": "FP32", "data": data});
+    let x = tensor("x", [1, 3], &[1.0, 2.0, 4.0]);
+    let brought = json!({ "inputs": [x, tensor("mask", [1, 3], &[0.0, 1.0, 1.0])] });
+    let made = json!({ "inputs": [tensor("x", [2, 4], &[1.0, 2.0, 4.0, 8.0, 0.5, 0.5, 0.5, 0.5])] });
+    let replies = all(&model.running, "m", vec![brought.to_string(), made.to_string()]).await;
+    assert_eq!(output(&replies[0]).1, json!([6.0]));
+    assert_eq!(output(&replies[1]).1, json!([15.0, 2.0]));
+    assert_eq!(counts(&model.running, "m").await.2, json!(1), "one forward pass");
+}
+
+#[tokio::test]
 async fn an_output_that_is_not_as_long_as_its_inputs_is_never_cut_back() {
     let toml = TAGS.replace("60s", "0s");
     let forward = "weight = torch.reshape(torch.arange(24.), [8, 3])
