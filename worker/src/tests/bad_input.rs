@@ -25,6 +25,8 @@ shape = [-1, 2]
 name = "z"
 datatype = "INT64"
 shape = [-1, 3]
+[batching]
+max_queue_size = 4
 [synthetic]
 base = "0s"
 per_item = "0s"
