@@ -14,21 +14,24 @@ use std::{
 use weir_protocol::Bytes;
 
 /// Tunes glibc's malloc for large tensors that come and go. Call first thing in `main`, before any thread exists:
-/// by default every big tensor is mapped and returned to the kernel at once, and the page faults cost nearly half
-/// of the time of a large convolution (ResNet-18, batch 64: 2,574 ms, then 1,449 ms). False when glibc refused.
+/// by default every big tensor is mapped and returned to the kernel at once, and the page faults cost a third of the
+/// time of a large convolution (docs/PERFORMANCE.md, "Large tensors"). False when glibc refused some of it.
 #[must_use]
 pub fn tune_malloc() -> bool {
     const GIB: libc::c_int = 1 << 30;
-    let options = [
-        (libc::M_MMAP_THRESHOLD, GIB),
-        (libc::M_TRIM_THRESHOLD, libc::c_int::MAX),
-        (libc::M_TOP_PAD, GIB / 4),
-        (libc::M_ARENA_MAX, 1),
-    ];
-    options.into_iter().all(|(option, value)| {
+    let set = |option, value| {
         // SAFETY: mallopt takes two integers by value and reports a refusal by returning 0.
         unsafe { libc::mallopt(option, value) == 1 }
-    })
+    };
+    let done = [
+        // Its documented limit is 32 MiB, which newer glibc does not mind; where it does, nothing at all is mapped.
+        set(libc::M_MMAP_THRESHOLD, GIB) || set(libc::M_MMAP_MAX, 0),
+        set(libc::M_TRIM_THRESHOLD, libc::c_int::MAX),
+        set(libc::M_TOP_PAD, GIB / 4),
+        // Each further arena would keep memory of its own.
+        set(libc::M_ARENA_MAX, 1),
+    ];
+    done.into_iter().all(|done| done)
 }
 
 /// Lets the process open as many sockets as the system allows it at all: the usual soft limit of 1,024 is less than

@@ -17,3 +17,5 @@ mod stopping;
 #[cfg(feature = "torch")]
 mod torch_models;
 mod urgency;
+#[cfg(feature = "torch")]
+mod warm_up;
