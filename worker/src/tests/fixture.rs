@@ -115,19 +115,30 @@ impl Running {
 
     /// As [`Self::gated`], with another model.toml.
     pub(crate) async fn gated_as(model: &str, toml: &str, queue: QueueSettings) -> (Self, Arc<Gate>) {
-        let running = Self::unloaded(Repository::new().with("echo", model, &[1]), toml, false).await;
         let gate = Gate::new();
+        let repository = Repository::new().with("echo", model, &[1]);
+        (Self::backed(repository, toml, queue, Arc::clone(&gate) as _).await, gate)
+    }
+
+    /// A worker whose only model runs on the given backend, in a queue that no warm-up has measured for.
+    pub(crate) async fn backed(
+        repository: Repository,
+        toml: &str,
+        queue: QueueSettings,
+        backend: Arc<dyn Backend>,
+    ) -> Self {
+        let running = Self::unloaded(repository, toml, false).await;
         let worker = &running.worker;
         let replica = worker.store.replicas().next().unwrap();
         let config = worker.store.model(&replica.model).unwrap().config.clone().unwrap();
         let spec = Arc::new(ModelSpec::new(replica.model.clone(), replica.version, &config));
         let (metrics, statistics) = (replica.metrics.clone(), Arc::clone(&replica.statistics));
-        let served = Served::new(spec, Arc::clone(&gate) as Arc<dyn Backend>, metrics, statistics);
+        let served = Served::new(spec, backend, metrics, statistics);
         let queue = Arc::new(worker.store.lanes().add(served, queue));
         for event in [Event::Load, Event::WarmUp, Event::Serve(queue)] {
             replica.advance(event);
         }
-        (running, gate)
+        running
     }
 
     /// A worker that listens; nothing is loaded unless `load`.

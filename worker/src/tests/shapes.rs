@@ -30,7 +30,7 @@ unpad = true
 max_queue_delay = "60s"
 buckets = [4, 8]
 [synthetic]
-base = "0s"
+base = "1ms"
 per_item = "0s"
 "#;
 

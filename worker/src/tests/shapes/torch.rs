@@ -1,18 +1,20 @@
 //! TorchScript models whose requests are padded: every answer must be what the model gives for that request alone and
 //! not padded.
 //!
-//! Sums here are exact in any order (small multiples of a half), so answers are compared bit by bit.
+//! Sums here are exact in any order (small multiples of a half), so answers are compared bit by bit. Queues here know no
+//! times from warm-up: which requests share a batch must not depend on how busy the machine is.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
+use weir_batching::QueueSettings;
 use weir_config::ModelConfig;
 use weir_protocol::{Bytes as Size, Datatype};
 
 use super::{
     super::{
         archive::torchscript,
-        fixture::{Repository, Running},
+        fixture::{Repository, Running, queue},
     },
     all, counts, output,
 };
@@ -24,7 +26,7 @@ use crate::{
 /// Longest request.
 const LONGEST: usize = 8;
 
-/// Sums `x` where the mask is 1. A batch waits until it has as many rows as there are lengths.
+/// Sums `x` where the mask is 1.
 const SUMS: &str = r#"
 max_batch_size = 8
 [[input]]
@@ -42,7 +44,6 @@ name = "sum"
 datatype = "FP32"
 shape = [-1]
 [batching]
-max_queue_delay = "60s"
 buckets = [8]
 "#;
 
@@ -67,7 +68,6 @@ datatype = "FP32"
 shape = [-1, -1, 3]
 unpad = true
 [batching]
-max_queue_delay = "60s"
 buckets = [8]
 "#;
 
@@ -77,6 +77,11 @@ real = torch.unsqueeze(torch.to(mask, 6), 2)
 total = torch.sum(torch.mul(embedded, real), [1], True)
 return torch.add(embedded, torch.div(total, torch.sum(real, [1], True)))";
 
+/// A queue whose batches wait until they have so many rows.
+fn full(rows: u32) -> QueueSettings {
+    QueueSettings { max_queue_delay: Duration::from_secs(60), ..queue(rows, 1024) }
+}
+
 /// A model that serves, and the same file in a backend of its own.
 struct Model {
     running: Running,
@@ -84,14 +89,15 @@ struct Model {
 }
 
 impl Model {
-    async fn new(toml: &str, arguments: &str, body: &str) -> Self {
+    async fn new(toml: &str, settings: QueueSettings, arguments: &str, body: &str) -> Self {
         let repository = Repository::new().with("m", toml, &[1]);
         let file = repository.path().join("m/1/model.pt");
         std::fs::write(&file, torchscript(arguments, "Tensor", body)).unwrap();
         let config = ModelConfig::parse(toml, Path::new("model.toml")).unwrap();
         let host = Host { cpu: Cpu::new(Size::mib(1 << 20)), intra_op_threads: 1 };
         let alone = backend::load(&config, &file, &host).unwrap();
-        Self { running: Running::start(repository).await, alone }
+        let running = Running::backed(repository, "", settings, Arc::clone(&alone)).await;
+        Self { running, alone }
     }
 
     /// What the model gives for inputs of one row that nobody padded.
@@ -125,7 +131,7 @@ fn raw(values: &[f32]) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_masked_sum_is_the_same_padded_and_alone() {
-    let model = Model::new(SUMS, "x: Tensor, mask: Tensor", SUMS_FORWARD).await;
+    let model = Model::new(SUMS, full(8), "x: Tensor, mask: Tensor", SUMS_FORWARD).await;
     let values = |length: usize| -> Vec<f32> {
         (0..length).map(|at| f32::from(u8::try_from(at * length).unwrap()) - 10.5).collect()
     };
@@ -141,7 +147,7 @@ async fn a_masked_sum_is_the_same_padded_and_alone() {
 
 #[tokio::test]
 async fn the_scores_of_each_token_are_the_same_padded_and_alone() {
-    let model = Model::new(TAGS, "ids: Tensor, mask: Tensor", TAGS_FORWARD).await;
+    let model = Model::new(TAGS, full(8), "ids: Tensor, mask: Tensor", TAGS_FORWARD).await;
     let ids =
         |length: usize| -> Vec<i64> { (0..length).map(|at| i64::try_from(at * 5 % 8).unwrap()).collect() };
     let input =
@@ -157,8 +163,7 @@ async fn the_scores_of_each_token_are_the_same_padded_and_alone() {
 
 #[tokio::test]
 async fn a_mask_that_the_request_brings_is_used_and_padded_with_0() {
-    let toml = SUMS.replace("60s", "0s");
-    let model = Model::new(&toml, "x: Tensor, mask: Tensor", SUMS_FORWARD).await;
+    let model = Model::new(SUMS, full(1), "x: Tensor, mask: Tensor", SUMS_FORWARD).await;
     let tensor = |name: &str, data: &[f32]| json!({"name": name, "shape": [1, data.len()], "datatype": "FP32", "data": data});
     let send = |mask: &[f32]| {
         let inputs = [tensor("mask", mask), tensor("x", &[1.0, 2.0, 4.0])];
@@ -172,8 +177,7 @@ async fn a_mask_that_the_request_brings_is_used_and_padded_with_0() {
 
 #[tokio::test]
 async fn requests_with_and_without_a_mask_share_a_batch() {
-    let toml = SUMS.replace("max_batch_size = 8", "max_batch_size = 3");
-    let model = Model::new(&toml, "x: Tensor, mask: Tensor", SUMS_FORWARD).await;
+    let model = Model::new(SUMS, full(3), "x: Tensor, mask: Tensor", SUMS_FORWARD).await;
     let tensor = |name: &str, shape: [usize; 2], data: &[f32]| json!({"name": name, "shape": shape, "datatype": "FP32", "data": data});
     let x = tensor("x", [1, 3], &[1.0, 2.0, 4.0]);
     let brought = json!({ "inputs": [x, tensor("mask", [1, 3], &[0.0, 1.0, 1.0])] });
@@ -186,21 +190,32 @@ async fn requests_with_and_without_a_mask_share_a_batch() {
 
 #[tokio::test]
 async fn an_output_that_is_not_as_long_as_its_inputs_is_never_cut_back() {
-    let toml = TAGS.replace("60s", "0s");
     let forward = "weight = torch.reshape(torch.arange(24.), [8, 3])
 return torch.embedding(weight, torch.slice(ids, 1, 0, -1))";
-    let repository = Repository::new().with("m", &toml, &[1]);
-    let file = repository.path().join("m/1/model.pt");
-    std::fs::write(&file, torchscript("ids: Tensor, mask: Tensor", "Tensor", forward)).unwrap();
-    let running = Running::start(repository).await;
+    let model = Model::new(TAGS, full(1), "ids: Tensor, mask: Tensor", forward).await;
     let body = json!({"inputs": [{"name": "ids", "shape": [1, 2], "datatype": "INT64", "data": [1, 2]}]});
-    let reply = &all(&running, "m", vec![body.to_string()]).await[0];
-    let load = running.get("/v2/load").await.json();
-    let told = if reply.status == 500 { reply.error() } else { load["models"][0]["reason"].to_string() };
-    assert!(told.contains("output 'scores' has length 7 for inputs padded to 8"), "{told} {load}");
+    let reply = &all(&model.running, "m", vec![body.to_string()]).await[0];
+    let told = reply.error();
+    assert_eq!(reply.status, 500, "{told}");
+    assert!(told.contains("output 'scores' has length 7 for inputs padded to 8"), "{told}");
 }
 
-/// Rows of `weight` by index, one row in a batch; an index outside fails its forward pass.
+#[tokio::test]
+async fn a_model_that_pads_is_warmed_up_in_its_buckets_and_serves() {
+    let repository = Repository::new().with("m", &TAGS.replace("[8]", "[2, 8]"), &[1]);
+    let file = repository.path().join("m/1/model.pt");
+    std::fs::write(&file, torchscript("ids: Tensor, mask: Tensor", "Tensor", TAGS_FORWARD)).unwrap();
+    let running = Running::start(repository).await;
+    for length in [1, 2, 3, 8] {
+        let ids = vec![1; length];
+        let body =
+            json!({"inputs": [{"name": "ids", "shape": [1, length], "datatype": "INT64", "data": ids}]});
+        let (shape, data) = output(&all(&running, "m", vec![body.to_string()]).await[0]);
+        // Every token is row 1 of the weights, and so is their mean.
+        assert_eq!((shape, data), (json!([1, length, 3]), json!([6.0, 8.0, 10.0].repeat(length))));
+    }
+}
+
 #[tokio::test]
 async fn one_part_that_fails_is_one_error_for_the_whole_request_and_harms_no_other() {
     let toml = r#"
@@ -215,7 +230,7 @@ datatype = "FP32"
 shape = [-1, 3]
 "#;
     let forward = "weight = torch.reshape(torch.arange(12.), [4, 3])\nreturn torch.embedding(weight, index)";
-    let model = Model::new(toml, "index: Tensor", forward).await;
+    let model = Model::new(toml, queue(2, 1024), "index: Tensor", forward).await;
     let body = |indexes: &[i64]| {
         let input = json!({"name": "index", "shape": [indexes.len()], "datatype": "INT64", "data": indexes});
         json!({ "inputs": [input] }).to_string()
