@@ -14,9 +14,9 @@ use super::{
 };
 use crate::{backend::Backend, model::ModelSpec};
 
-/// Bound on the timed passes of one version, in each of the threads that make them. With the first passes (three and
-/// some of one row in every shape; of the largest batch three, and the sizes below it once, in the first shape; passes
-/// of 2 s and more once) this bounds warm-up.
+/// Bound on the timed passes of one version, in each of the threads that make them. With the passes before them this
+/// bounds warm-up: in every shape some of one row and three of the largest batch (one, where it takes 2 s or more), in
+/// the first shape one of each size below it.
 const TIMED_WORK: Duration = Duration::from_secs(10);
 
 /// One version, as far as it has been tried.
@@ -130,7 +130,7 @@ impl<'a> Trial<'a> {
             last = (rows, probe.works(&one.outputs, rows)?);
             Ok(())
         };
-        // Below the largest batch sizes are tried in the first shape only, unless the largest fails.
+        // Sizes below the largest are tried in the first shape only, unless the largest fails.
         if max > 1 && !is_first && works(max).is_ok() {
             return Ok(last);
         }
