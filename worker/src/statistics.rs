@@ -141,6 +141,7 @@ mod tests {
         let statistics = Statistics::default();
         let timings = Timings {
             rows: 4,
+            parts: 1,
             quoted: ms(7),
             compute_input: ms(1),
             queue: ms(2),

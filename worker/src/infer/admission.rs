@@ -92,6 +92,9 @@ impl Admitted {
         match outcome {
             Ok(timings) => {
                 replica.metrics.record_ok(timings.overhead());
+                if timings.parts > 1 {
+                    replica.metrics.record_split(timings.parts);
+                }
                 replica.metrics.record_quote(timings.quoted, timings.queue + timings.compute_infer);
                 replica.statistics.record_ok(timings, unix_ms);
             }

@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct Timings {
     /// Rows of the request; at least 1 once it ran.
     pub rows: u32,
+    /// Batches that it was spread over; 1 unless it had more rows than one may.
+    pub parts: usize,
     /// Time in the queue and in the forward pass together, as it was foreseen when the request was let in.
     pub quoted: Duration,
     /// Reading the request: from its last byte until it was queued.
