@@ -31,7 +31,7 @@ impl Drop for Served {
 }
 
 impl Served {
-    /// Starts a worker with one front thread and waits until it is ready.
+    /// Starts a worker with one front thread and one lane, and waits until it is ready.
     pub(crate) async fn start(repository: &Path) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let config = folder.path().join("worker.toml");
@@ -40,7 +40,7 @@ impl Served {
             &config,
             format!(
                 "version = 1\n[worker]\nname = \"bench\"\nlisten = \"127.0.0.1:0\"\nthreads = 1\n\
-                 repository = \"{repository}\"\n"
+                 repository = \"{repository}\"\n[cpu]\nlanes = 1\n"
             ),
         )?;
         let mut command = Command::new(binary()?);
