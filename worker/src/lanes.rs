@@ -13,7 +13,10 @@ use std::{
 use parking_lot::Mutex;
 use weir_batching::{DeviceSettings, Ended, QueueSettings};
 
-use self::{handover::Handover, job::answer_dropped};
+use self::{
+    handover::{Bed, Handover},
+    job::answer_dropped,
+};
 pub use self::{
     job::{Done, Job, JobError, Part},
     queue::Queue,
@@ -141,8 +144,8 @@ impl Shared {
     /// A lane thread, from its start to its end. It outlives whatever a batch does, panics included: the other models'
     /// requests need it.
     fn run_lane(&self) {
-        let mut ended = None;
-        while let Some(work) = self.handover.take(|| self.clock.now(), ended.take()) {
+        let (bed, mut ended) = (Bed::default(), None);
+        while let Some(work) = self.handover.take(&bed, || self.clock.now(), ended.take()) {
             let now = self.clock.now();
             work.dropped.into_iter().for_each(|dropped| answer_dropped(dropped, now));
             ended = work.batch.map(|batch| {

@@ -194,6 +194,19 @@ impl<T: Cancel> Device<T> {
         Turn { dropped: std::mem::take(&mut self.dropped), next }
     }
 
+    /// When a free lane should ask next; not after `now` when it would get something at once. `None` while it would get
+    /// nothing until a ticket is admitted or a batch ends.
+    #[must_use]
+    pub fn next_at(&self, now: Duration) -> Option<Duration> {
+        if !self.dropped.is_empty() || self.first_ready().is_some() {
+            return Some(now);
+        }
+        match self.wait() {
+            Next::WaitUntil(time) => Some(time),
+            Next::Idle | Next::Run(_) => None,
+        }
+    }
+
     /// Takes note that a batch has ended; its lane is free again.
     pub fn finish(&mut self, now: Duration, batch: BatchId, ended: Ended) {
         let Some(batch) = self.running.remove(&batch) else { return };
@@ -328,3 +341,6 @@ impl Running {
         residual(self.expected, now.saturating_sub(self.started))
     }
 }
+
+#[cfg(test)]
+mod tests;

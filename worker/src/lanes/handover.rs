@@ -1,12 +1,12 @@
 //! The meeting point of those who bring requests and the lanes that run them: a [`Device`] behind a lock.
 //!
-//! Decides nothing: what runs is the device's business. What is owned here is that nobody sleeps while there is work.
-//! **Invariant:** while tickets wait and a lane sleeps, some lane has looked at the device since the last change, or was
-//! woken and will. So whoever admits wakes one lane, and a lane that takes a batch wakes the next while any ticket is
-//! left. Knows neither clock nor runtime, and takes its locks from `crate::sync`: `tests/handover` runs this very
-//! file under a model checker.
+//! Decides nothing: what runs is the device's business. What is owned here is that no lane sleeps while there is work for
+//! it, and that none is woken for nothing. **Invariant:** when a free lane would get something ([`Device::next_at`]), now or
+//! at some time, one is awake and will look, or one that sleeps wakes by then. So whoever admits, and a lane that takes a
+//! batch, wakes the next. The lane that went to sleep last is woken first: its caches are warm. Knows neither clock nor
+//! runtime, and takes its locks from `crate::sync`: `tests/handover` runs this very file under a model checker.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use weir_batching::{
     Batch, BatchId, Cancel, Costs, Device, DeviceSettings, Dropped, Ended, Next, QueueId, QueueSettings,
@@ -19,8 +19,6 @@ use crate::sync::{Condvar, Mutex};
 /// The queues of a device, shared by the fronts and the lanes.
 pub(super) struct Handover<T> {
     state: Mutex<State<T>>,
-    /// Told to one lane per ticket, see the invariant above; to all of them at the end.
-    work: Condvar,
     /// Told to all who wait for a queue to run dry, whenever one may have.
     dry: Condvar,
 }
@@ -31,8 +29,20 @@ struct State<T> {
     waiting: usize,
     /// Queues that take nothing more and are waited for; nearly always none.
     closing: Vec<QueueId>,
+    /// Lanes that sleep, the one that went last at the end.
+    sleepers: Vec<Sleeper>,
     /// No queue takes anything more, and lanes end when nothing waits.
     ended: bool,
+}
+
+/// A lane's own place to sleep. Each lane makes one.
+#[derive(Default)]
+pub(super) struct Bed(Arc<Condvar>);
+
+struct Sleeper {
+    bed: Arc<Condvar>,
+    /// When it wakes by itself; `None` = never.
+    until: Option<Duration>,
 }
 
 /// What a lane gets.
@@ -46,8 +56,14 @@ pub(super) struct Work<T> {
 
 impl<T: Cancel> Handover<T> {
     pub(super) fn new(settings: DeviceSettings) -> Self {
-        let state = State { device: Device::new(settings), waiting: 0, closing: Vec::new(), ended: false };
-        Self { state: Mutex::new(state), work: Condvar::new(), dry: Condvar::new() }
+        let state = State {
+            device: Device::new(settings),
+            waiting: 0,
+            closing: Vec::new(),
+            sleepers: Vec::new(),
+            ended: false,
+        };
+        Self { state: Mutex::new(state), dry: Condvar::new() }
     }
 
     /// Adds a queue.
@@ -63,17 +79,20 @@ impl<T: Cancel> Handover<T> {
         queue: QueueId,
         parts: Vec<Ticket<T>>,
     ) -> Result<Duration, Refused<T>> {
-        let quoted = {
+        let (quoted, roused) = {
             let mut state = self.state.lock();
             if state.ended || state.closing.contains(&queue) {
                 return Err(Refused { refusal: Refusal::NotReady, parts });
             }
-            let count = parts.len();
-            let quoted = state.device.admit(now(), queue, parts)?;
+            let (now, count) = (now(), parts.len());
+            let quoted = state.device.admit(now, queue, parts)?;
             state.waiting += count;
-            quoted
+            (quoted, state.rouse(now))
         };
-        self.work.notify_one();
+        // Without the lock, which the lane will want.
+        if let Some(bed) = roused {
+            bed.notify_one();
+        }
         Ok(quoted)
     }
 
@@ -108,6 +127,7 @@ impl<T: Cancel> Handover<T> {
     /// for and nothing waits.
     pub(super) fn take(
         &self,
+        bed: &Bed,
         now: impl Fn() -> Duration,
         ended: Option<(BatchId, Ended)>,
     ) -> Option<Work<T>> {
@@ -126,21 +146,27 @@ impl<T: Cancel> Handover<T> {
             match next {
                 Next::Run(batch) => {
                     state.waiting = state.waiting.saturating_sub(batch.tickets.len());
-                    if state.waiting > 0 {
-                        self.work.notify_one();
+                    if let Some(bed) = state.rouse(time) {
+                        bed.notify_one();
                     }
                     return Some(Work { dropped, batch: Some(batch) });
                 }
                 _ if !dropped.is_empty() => return Some(Work { dropped, batch: None }),
                 _ if state.ended && state.waiting == 0 => {
                     // The last one out: those that sleep beside it would wait for a ticket that never comes.
-                    self.work.notify_all();
+                    state.rouse_all();
                     return None;
                 }
                 Next::WaitUntil(due) => {
-                    self.work.wait_for(&mut state, due.saturating_sub(time));
+                    state.lie_down(bed, Some(due));
+                    bed.0.wait_for(&mut state, due.saturating_sub(time));
+                    state.get_up(bed);
                 }
-                Next::Idle => self.work.wait(&mut state),
+                Next::Idle => {
+                    state.lie_down(bed, None);
+                    bed.0.wait(&mut state);
+                    state.get_up(bed);
+                }
             }
         }
     }
@@ -170,8 +196,9 @@ impl<T: Cancel> Handover<T> {
 
     /// Lets lanes end once nothing waits.
     pub(super) fn end(&self) {
-        self.state.lock().ended = true;
-        self.work.notify_all();
+        let mut state = self.state.lock();
+        state.ended = true;
+        state.rouse_all();
     }
 
     /// Tells those who wait for a queue to run dry that one may have.
@@ -183,6 +210,31 @@ impl<T: Cancel> Handover<T> {
 }
 
 impl<T: Cancel> State<T> {
+    /// Picks a sleeper to be woken, if one is needed for what the device has to do.
+    fn rouse(&mut self, now: Duration) -> Option<Arc<Condvar>> {
+        if self.sleepers.is_empty() {
+            return None;
+        }
+        let due = self.device.next_at(now)?;
+        let is_expected = self.sleepers.iter().any(|sleeper| sleeper.until.is_some_and(|until| until <= due));
+        if is_expected { None } else { self.sleepers.pop().map(|sleeper| sleeper.bed) }
+    }
+
+    fn rouse_all(&mut self) {
+        for sleeper in self.sleepers.drain(..) {
+            sleeper.bed.notify_one();
+        }
+    }
+
+    fn lie_down(&mut self, bed: &Bed, until: Option<Duration>) {
+        self.sleepers.push(Sleeper { bed: Arc::clone(&bed.0), until });
+    }
+
+    /// Not there any more when it was woken, still there when its time came.
+    fn get_up(&mut self, bed: &Bed) {
+        self.sleepers.retain(|sleeper| !Arc::ptr_eq(&sleeper.bed, &bed.0));
+    }
+
     fn remove(&mut self, queue: QueueId) -> Vec<Ticket<T>> {
         let left = self.device.remove(queue);
         self.waiting = self.waiting.saturating_sub(left.len());

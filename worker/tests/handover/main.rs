@@ -36,7 +36,7 @@ use weir_batching::{
 use weir_protocol::Refusal;
 
 use self::{
-    handover::{Handover, Work},
+    handover::{Bed, Handover, Work},
     sync::{now, restart_clock},
 };
 
@@ -188,8 +188,9 @@ struct Lane {
 
 impl Lane {
     fn run(&self) {
+        let bed = Bed::default();
         let mut ended: Option<(BatchId, Ended)> = None;
-        while let Some(Work { dropped, batch }) = self.handover.take(now, ended.take()) {
+        while let Some(Work { dropped, batch }) = self.handover.take(&bed, now, ended.take()) {
             for Dropped { cause, ticket } in dropped {
                 _ = ticket.payload.reply.send(Answer::Dropped(cause));
             }

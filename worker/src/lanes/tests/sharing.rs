@@ -1,5 +1,7 @@
 //! Several models on the lanes of one device.
 
+use std::time::Duration;
+
 use super::*;
 
 /// Two queues on one backend, so that the order of their batches shows.
@@ -53,6 +55,22 @@ fn a_model_that_hangs_stops_neither_its_neighbours_nor_their_unloading() {
     assert_eq!(data(admit(&neighbour, &[3, 4])), [3, 4]);
     neighbour.close();
     gate.open(2);
+}
+
+#[test]
+fn a_request_that_waits_long_for_company_holds_up_nobody_who_waits_less() {
+    let lanes = start(1);
+    let (backend, hour) = (Arc::new(Scripted::default()), Duration::from_secs(3_600));
+    let add = |max_queue_delay| {
+        let settings = QueueSettings { max_queue_delay, ..queue(4, 64) };
+        add_with(&lanes, Arc::clone(&backend) as _, true, settings)
+    };
+    let (patient, hasty) = (add(hour), add(Duration::from_micros(1)));
+    let _waits = admit(&patient, &[1, 2]);
+    for _ in 0..50 {
+        assert_eq!(data(admit(&hasty, &[3, 4])), [3, 4]);
+    }
+    assert_eq!(patient.queued_rows(), 1);
 }
 
 #[test]
