@@ -85,7 +85,8 @@ pub async fn run(
     let (tickets, replies): (_, Vec<_>) = split::split(spec, whole).into_iter().map(ticket).unzip();
     let admitted = queue.admit(tickets).map_err(|refused| refused.refusal);
     let quoted = admitted.map_err(|refusal| admission::refused(queue, refusal, deadline, clock))?;
-    let parts = until(deadline, clock, replies).await?;
+    let done = until(deadline, clock, replies).await;
+    let parts = done.map_err(|rejection| admission::advised(queue, rejection))?;
     // The part that ended last: all time until its forward pass counts as waiting, that of earlier parts too.
     let last = parts
         .iter()

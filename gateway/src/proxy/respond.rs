@@ -23,7 +23,7 @@ const DRAIN_BYTES: usize = 64 << 20;
 /// How long that may take.
 pub(super) const DRAIN_TIME: Duration = Duration::from_secs(3);
 /// `Retry-After` of answers that a moment may cure, in seconds.
-const RETRY_AFTER: &str = "1";
+pub(super) const RETRY_AFTER: &str = "1";
 
 /// An answer of the gateway's own.
 pub(super) struct Answer {

@@ -79,9 +79,16 @@ pub(super) fn refused(
     if refusal == Refusal::Deadline && deadline.is_some_and(|deadline| deadline <= clock.now()) {
         return Rejection::expired();
     }
-    // By then the request would have been done, had it been let in.
-    let wait = queue.quote().map_or(Duration::ZERO, |quote| quote.quote);
-    Rejection::refused(refusal).after(wait)
+    advised(queue, Rejection::refused(refusal))
+}
+
+/// A rejection by a queue, with when another try is worth while, if one is: by then a request that comes now would have
+/// been done.
+pub(super) fn advised(queue: &Queue, rejection: Rejection) -> Rejection {
+    if rejection.retry_after().is_none() {
+        return rejection;
+    }
+    rejection.after(queue.quote().map_or(Duration::ZERO, |quote| quote.quote))
 }
 
 impl Admitted {

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use weir_protocol::{OipError, Reason, grpc::code_of, headers};
 
 use super::{STATUS, encoding};
-use crate::proxy::context::Context;
+use crate::proxy::{context::Context, respond::RETRY_AFTER};
 
 /// Name of the field with an error's message.
 const MESSAGE: &str = "grpc-message";
@@ -109,6 +109,9 @@ fn error_fields(error: &OipError) -> Result<Vec<(HeaderName, HeaderValue)>> {
         Error::because(ErrorType::InternalError, "an error's message is no header", cause)
     })?;
     fields.push((HeaderName::from_static(MESSAGE), message));
+    if error.reason.retry_later() {
+        fields.push((header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER)));
+    }
     if error.reason == Reason::UnsupportedEncoding {
         let name = HeaderName::from_static("grpc-accept-encoding");
         fields.push((name, HeaderValue::from_static(encoding::ACCEPTED)));
@@ -130,6 +133,8 @@ fn percent_encoded(message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use weir_protocol::grpc::GrpcCode;
+
     use super::*;
 
     #[test]
@@ -144,6 +149,8 @@ mod tests {
             assert_eq!(fields[0].1, code_of(reason).number().to_string().as_str());
             assert_eq!(fields[1].1, reason.name());
             assert_eq!(fields[2].1, "x%00y");
+            let waits = fields.iter().any(|(name, value)| name == header::RETRY_AFTER && value == "1");
+            assert_eq!(waits, code_of(reason) == GrpcCode::Unavailable && reason != Reason::WorkerFailed);
         }
     }
 }
