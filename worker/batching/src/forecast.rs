@@ -91,8 +91,15 @@ impl Outlook {
         let own = self.rows.min(self.max_rows);
         let before = before + self.come(self.rate_above, starts.first());
         // Its last rows count, when it has more than one batch takes.
-        let batches = ((before + self.rows - own) / self.max_rows).floor();
-        starts.run(batches as u64, self.time(self.max_rows));
+        let (first, all) = (before + self.rows - own, waiting + self.rows - own);
+        let full = (first / self.max_rows).floor();
+        starts.run(full as u64, self.time(self.max_rows));
+        let tail = first - full * self.max_rows;
+        let fits = tail + own <= self.max_rows;
+        if !fits {
+            starts.run(1, self.time(tail));
+        }
+        let gone = if fits { full * self.max_rows } else { first };
         let begins = starts.first();
         if begins.saturating_add(self.time(own)) > slack {
             return false;
@@ -100,7 +107,7 @@ impl Outlook {
         if begins <= slack / SOON {
             return true;
         }
-        let company = (waiting - batches * self.max_rows).max(0.0) + self.come(self.rate, begins);
+        let company = (all - gone).max(0.0) + self.come(self.rate, begins);
         if begins.saturating_add(with_margin(self.time(own + company))) <= slack {
             return true;
         }
@@ -134,3 +141,6 @@ impl Outlook {
         (expected - DOUBT * (expected * self.rows).sqrt()).max(0.0)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -88,6 +88,12 @@ impl<T: Cancel> Queue<T> {
         self.turns.len()
     }
 
+    /// Buckets that are kept, those in which nothing waits included.
+    #[cfg(test)]
+    pub(crate) fn known_lines(&self) -> usize {
+        self.lines.len()
+    }
+
     /// Rows that would go before this ticket in its bucket if it were appended now.
     pub(crate) fn rows_before(&self, now: Duration, ticket: &Ticket<T>) -> u64 {
         self.line(&ticket.shape).map_or(0, |line| line.rows_before(now, self.patience(), ticket))

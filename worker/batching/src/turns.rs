@@ -111,3 +111,6 @@ fn replace<V: Copy + Ord, K: Copy + Ord>(set: &mut BTreeSet<(V, K)>, old: Option
         set.insert((new, key));
     }
 }
+
+#[cfg(test)]
+mod tests;

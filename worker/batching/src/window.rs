@@ -40,6 +40,10 @@ pub(crate) struct Pick {
     pub(crate) taken: Vec<(u64, Weight)>,
     pub(crate) rows: u32,
     pub(crate) units: u32,
+    /// The latest deadline of those that were passed over.
+    passed: Duration,
+    /// The next in order did not fit any more.
+    closed: bool,
 }
 
 /// Chooses from ranks, the highest class first. Empty only when the ranks are.
@@ -54,7 +58,7 @@ pub(crate) fn choose(ranks: &BTreeMap<u8, Rank>, bounds: &Bounds) -> Pick {
         if pick.taken.is_empty() {
             pick.extend(rank, bounds, 0);
         }
-        if pick.rows >= bounds.max_rows {
+        if pick.closed || pick.rows >= bounds.max_rows {
             break;
         }
     }
@@ -94,23 +98,29 @@ impl Pick {
     fn extend(&mut self, rank: &Rank, bounds: &Bounds, margin: u32) {
         let mut limit = self.tightest();
         let done_by = self.best_end(rank, bounds, margin).min(limit);
+        let mut passed = self.passed;
         for (sequence, weight) in rank.in_order() {
-            if weight.deadline < done_by {
+            // Who would have been passed over in a higher class is so in this one: equals run as they came.
+            if weight.deadline < done_by || weight.deadline <= self.passed {
+                passed = passed.max(weight.deadline);
                 continue;
             }
-            // A ticket that does not fit is not overtaken by smaller ones behind it.
-            if self.rows.saturating_add(weight.rows) > bounds.max_rows && !self.taken.is_empty() {
-                break;
-            }
             let tighter = limit.min(weight.deadline);
-            if self.units.saturating_add(weight.units) > affordable(bounds, tighter, margin) {
-                if self.taken.is_empty() {
+            let late = self.units.saturating_add(weight.units) > affordable(bounds, tighter, margin);
+            if self.taken.is_empty() {
+                if late {
                     continue;
                 }
+            } else if late || self.rows.saturating_add(weight.rows) > bounds.max_rows {
+                // It is not overtaken by smaller ones behind it, nor by those of lower classes.
+                self.closed = true;
                 break;
             }
             limit = tighter;
             self.take(sequence, weight);
+        }
+        if !self.taken.is_empty() {
+            self.passed = passed;
         }
     }
 
@@ -153,3 +163,6 @@ fn affordable(bounds: &Bounds, end: Duration, margin: u32) -> u32 {
     let units = bare.saturating_sub(bounds.cost.base.as_nanos()) / bounds.cost.per_unit.as_nanos().max(1);
     u32::try_from(units).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,7 +28,9 @@ impl<T: Cancel> Device<T> {
     /// `None` when it might get in. Costs next to nothing.
     pub fn refuses(&mut self, now: Duration, queue: QueueId, deadline: Option<Duration>) -> Option<Refusal> {
         let Some(found) = self.queues.get(&queue) else { return Some(Refusal::NotReady) };
-        let least = found.costs.smallest().map_or(Duration::ZERO, |shape| found.costs.of(shape).of(1));
+        // Where clients choose shapes, one that nothing is known of yet may be cheaper than all that are known.
+        let fixed = found.costs.lines().all(|(shape, _)| *shape == ShapeKey::default());
+        let least = if fixed { found.costs.of(&ShapeKey::default()).of(1) } else { Duration::ZERO };
         let hopeless = |deadline: Duration| {
             deadline <= now
                 || !found.must_try(now)

@@ -239,3 +239,6 @@ impl<T: Cancel> Line<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
