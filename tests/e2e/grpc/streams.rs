@@ -206,8 +206,9 @@ async fn a_stream_outlives_the_time_that_one_request_has() {
     stream.send(&nth(1)).await.unwrap();
     is_nth(stream.next().await.unwrap(), 1);
     ends_well(stream).await;
-    let unary = grpc.infer(&nth(0)).await;
-    assert_eq!(unary.unwrap_err().code(), Code::DeadlineExceeded);
+    // A unary call has it; its worker may foresee that, or try.
+    let unary = grpc.infer(&nth(0)).await.unwrap_err().code();
+    assert!(matches!(unary, Code::DeadlineExceeded | Code::Unavailable), "{unary:?}");
     fleet.idle().await.unwrap();
 }
 
