@@ -3,7 +3,7 @@
 //! Two forms of the same: the protocol's metadata (shapes with the batch dimension) and Triton's model configuration
 //! (without it), which perf_analyzer reads. A version that is not loaded is described by the file as it is now.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use weir_config::{
     ModelConfig as ModelToml,
@@ -132,17 +132,23 @@ fn dims(spec: &TensorSpec, is_batched: bool) -> Vec<i64> {
 }
 
 fn dynamic_batching(toml: &ModelToml) -> ModelDynamicBatching {
-    let delay = toml.batching.max_queue_delay.as_micros();
+    let batching = &toml.batching;
+    let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    let sizes = batching.preferred_batch_size.iter();
+    // One level is none in Triton's words, and has no default.
+    let levels = Some(batching.priority_levels).filter(|levels| *levels > 1);
     ModelDynamicBatching {
-        max_queue_delay_microseconds: u64::try_from(delay).unwrap_or(u64::MAX),
+        preferred_batch_size: sizes.map(|size| i32::try_from(*size).unwrap_or(i32::MAX)).collect(),
+        max_queue_delay_microseconds: micros(batching.max_queue_delay),
         preserve_ordering: false,
+        priority_levels: levels.map_or(0, u64::from),
+        default_priority_level: levels.map_or(0, |_| u64::from(batching.default_priority)),
         default_queue_policy: Some(ModelQueuePolicy {
             timeout_action: TimeoutAction::Reject.into(),
-            default_timeout_microseconds: 0,
+            default_timeout_microseconds: batching.default_timeout.map_or(0, micros),
             allow_timeout_override: true,
-            max_queue_size: toml.batching.max_queue_size,
+            max_queue_size: batching.max_queue_size,
         }),
-        ..ModelDynamicBatching::default()
     }
 }
 

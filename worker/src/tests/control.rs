@@ -133,6 +133,18 @@ async fn the_configuration_is_what_load_generators_read() {
 }
 
 #[tokio::test]
+async fn the_configuration_tells_priorities_times_and_sizes() {
+    let batching =
+        "[batching]\npreferred_batch_size = [2, 4]\ndefault_timeout = \"1s\"\npriority_levels = 3\n";
+    let toml = ECHO.replace("[synthetic]", &format!("{batching}[synthetic]"));
+    let running = Running::start(Repository::new().with("echo", &toml, &[1])).await;
+    let config = running.get("/v2/models/echo/config").await.json()["dynamic_batching"].clone();
+    assert_eq!(config["preferred_batch_size"], json!([2, 4]));
+    assert_eq!((&config["priority_levels"], &config["default_priority_level"]), (&json!(3), &json!(2)));
+    assert_eq!(config["default_queue_policy"]["default_timeout_microseconds"], 1_000_000);
+}
+
+#[tokio::test]
 async fn without_a_batch_dimension_the_configuration_has_whole_shapes_and_no_batching() {
     let toml = ECHO.replace("max_batch_size = 4", "");
     let running = Running::start(Repository::new().with("echo", &toml, &[1])).await;
