@@ -164,7 +164,7 @@ impl<T: Cancel> Device<T> {
         }
         let forecast = self.foresee(now, queue, &parts);
         if forecast.is_some_and(|forecast| !forecast.in_time) {
-            self.arrive(now, queue, &parts);
+            self.turn_away(now, queue, &parts);
             return Err(Refused { refusal: Refusal::Deadline, parts });
         }
         self.push(now, queue, parts);
@@ -239,11 +239,11 @@ impl<T: Cancel> Device<T> {
         self.last_id
     }
 
-    /// Counts a request that wanted to join.
-    fn arrive(&mut self, now: Duration, id: QueueId, parts: &[Ticket<T>]) {
+    /// Counts a request that is refused.
+    fn turn_away(&mut self, now: Duration, id: QueueId, parts: &[Ticket<T>]) {
         let Some(queue) = self.queues.get_mut(&id) else { return };
         for part in parts {
-            queue.arrive(now, part);
+            queue.turn_away(now, part);
         }
     }
 

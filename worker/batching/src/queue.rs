@@ -185,6 +185,13 @@ impl<T: Cancel> Queue<T> {
         number
     }
 
+    /// Counts rows that wanted to join a bucket and are refused.
+    pub(crate) fn turn_away(&mut self, now: Duration, ticket: &Ticket<T>) {
+        let number = self.arrive(now, ticket);
+        // Its bucket may be one that nothing ever waits in: it must not be kept for that.
+        self.refresh(now, number);
+    }
+
     /// Appends a ticket to the bucket of that number.
     pub(crate) fn push(&mut self, now: Duration, number: u64, sequence: u64, ticket: Ticket<T>) {
         let patience = self.patience();

@@ -224,3 +224,15 @@ fn buckets_that_clients_make_up_are_not_remembered_for_ever() {
     }
     assert!(device.queues[&queue].known_lines() <= 65, "{}", device.queues[&queue].known_lines());
 }
+
+#[test]
+fn buckets_whose_requests_are_all_refused_are_not_remembered_either() {
+    let (mut device, queue) = one(settings());
+    measure(&mut device, queue, 9);
+    for shape in 0..1_000 {
+        // Nothing can be done within 1 ms.
+        let refused = device.admit(ms(10), queue, vec![shaped(shape, due("a", 11))]).unwrap_err();
+        assert_eq!(refused.refusal, Refusal::Deadline);
+    }
+    assert!(device.queues[&queue].known_lines() <= 65, "{}", device.queues[&queue].known_lines());
+}
