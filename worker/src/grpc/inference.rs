@@ -80,7 +80,7 @@ pub(super) async fn run(
         let request = &inference.request;
         asked = Asked::of(request);
         let target = terms.target(&request.model_name, &request.model_version)?;
-        Ok((admission::admit(worker, &target, terms.from_gateway, terms.deadline)?, inference))
+        Ok((admission::admit(worker, &target, terms.from_gateway)?, inference))
     };
     // The share is held to the end of this function, for tensors made from typed contents.
     let (mut admitted, Inference { request, bytes, share: _share }) = match admitted.await {
@@ -113,6 +113,7 @@ async fn infer(
     (request, compressed): (ModelInferRequest, bool),
     write: impl FnOnce(ModelInferResponse) -> Result<Bytes, OipError> + Send + 'static,
 ) -> Result<(Bytes, Timings), Rejection> {
+    admitted.check_queue(call.deadline)?;
     let most = worker.codec_limits.tensor_bytes;
     let answered = infer::run(&admitted.queue, call, move |_| tensors::request(request, most)).await?;
     let bytes: usize = answered.response.outputs.iter().map(|output| output.tensor.data.len()).sum();

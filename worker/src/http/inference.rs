@@ -57,7 +57,7 @@ pub(super) async fn answer(
 ) -> Result<respond::Response, Rejection> {
     let head = read_head(worker, inbound).inspect_err(|rejection| admission::count(worker, rejection))?;
     let from_gateway = inbound.gateway_id().is_some();
-    let mut admitted = admission::admit(worker, target, from_gateway, head.deadline)?;
+    let mut admitted = admission::admit(worker, target, from_gateway)?;
     let result = read_and_run(worker, inbound, &admitted, &head).await;
     admitted.record(worker, result.as_ref().map(|(_, timings)| timings));
     let mut response = match result {
@@ -93,6 +93,7 @@ async fn read_and_run(
     admitted: &Admitted,
     head: &Head,
 ) -> Result<(Encoded, Timings), Rejection> {
+    admitted.check_queue(head.deadline)?;
     let limits = &worker.config.limits;
     let BodyState::Unread(body) = std::mem::replace(&mut inbound.body, BodyState::Broken) else {
         return Err(OipError::new(Reason::Internal, "the body was read before").into());

@@ -31,26 +31,15 @@ pub struct Admitted {
     _guard: RequestGuard,
 }
 
-/// Accepts an inference, or says why not. `from_gateway` decides what a name that leads nowhere means; `deadline` is the
-/// one that its head names, on the worker's clock.
+/// Accepts an inference, or says why not. `from_gateway` decides what a name that leads nowhere means.
 ///
 /// # Errors
-/// The refusals `draining`, `queue-full`, `not-ready` and `deadline`, counted as such; an unknown name.
-pub fn admit(
-    worker: &Worker,
-    target: &Target,
-    from_gateway: bool,
-    deadline: Option<Duration>,
-) -> Result<Admitted, Rejection> {
-    try_admit(worker, target, from_gateway, deadline).inspect_err(|rejection| count(worker, rejection))
+/// The refusals `draining`, `not-ready`, and `queue-full` of the worker as a whole, counted as such; an unknown name.
+pub fn admit(worker: &Worker, target: &Target, from_gateway: bool) -> Result<Admitted, Rejection> {
+    try_admit(worker, target, from_gateway).inspect_err(|rejection| count(worker, rejection))
 }
 
-fn try_admit(
-    worker: &Worker,
-    target: &Target,
-    from_gateway: bool,
-    deadline: Option<Duration>,
-) -> Result<Admitted, Rejection> {
+fn try_admit(worker: &Worker, target: &Target, from_gateway: bool) -> Result<Admitted, Rejection> {
     // Counted before the phase is looked at: so a drain that sees nothing in flight has refused everything since.
     let guard = worker.shutdown.begin(worker.config.limits.in_flight);
     if worker.shutdown.phase() != Phase::Running {
@@ -59,13 +48,8 @@ fn try_admit(
     let guard = guard.ok_or_else(|| Rejection::refused(Refusal::QueueFull))?;
     let resolved = worker.store.resolve(&target.model, target.version.as_ref());
     let (replica, queue) = resolved.map_err(|unresolved| Rejection::unresolved(&unresolved, from_gateway))?;
-    let began = worker.clock.now();
-    let deadline = queue.spec().terms.deadline(began, deadline, None);
-    if let Some(refusal) = queue.refuses(deadline) {
-        return Err(refused(&queue, refusal, deadline, worker.clock));
-    }
     let in_flight = replica.begin().ok_or_else(|| Rejection::refused(Refusal::NotReady))?;
-    let clock = worker.clock;
+    let (began, clock) = (worker.clock.now(), worker.clock);
     Ok(Admitted { replica, queue, began, recorded: false, clock, _in_flight: in_flight, _guard: guard })
 }
 
@@ -92,6 +76,17 @@ pub(super) fn advised(queue: &Queue, rejection: Rejection) -> Rejection {
 }
 
 impl Admitted {
+    /// Refuses what has no chance in the queue whatever else it says, so that it need not be read. `deadline` is the one
+    /// that its head names, on the worker's clock.
+    ///
+    /// # Errors
+    /// The refusals `queue-full` and `deadline`, in the version's name.
+    pub fn check_queue(&self, deadline: Option<Duration>) -> Result<(), Rejection> {
+        let deadline = self.queue.spec().terms.deadline(self.began, deadline, None);
+        let rejection = |refusal| refused(&self.queue, refusal, deadline, self.clock);
+        self.queue.refuses(deadline).map_or(Ok(()), |refusal| Err(rejection(refusal)))
+    }
+
     /// Notes in metrics and statistics how the inference ended. Once, when its answer is about to leave.
     pub fn record(&mut self, worker: &Worker, outcome: Result<&Timings, &Rejection>) {
         let (replica, unix_ms) = (&self.replica, worker.clock.unix_ms());

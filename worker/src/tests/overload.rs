@@ -57,6 +57,11 @@ async fn a_full_queue_refuses_and_what_is_queued_is_served() {
     for reply in [first, second, third] {
         assert_eq!(reply.await.unwrap().status, 200);
     }
+    let text = String::from_utf8(running.get("/metrics").await.body.to_vec()).unwrap();
+    let refused = r#"weir_worker_requests_total{model="echo",version="1",outcome="queue-full"} 2"#;
+    assert!(text.contains(refused), "both in the model's name: {text}");
+    let page = running.get("/v2/models/echo/stats").await.json();
+    assert_eq!(page["model_stats"][0]["inference_stats"]["fail"]["count"], 2, "{page}");
 }
 
 #[tokio::test]
