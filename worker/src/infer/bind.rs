@@ -98,7 +98,9 @@ fn check_tensor(spec: &ModelSpec, expected: &TensorSpec, given: &Tensor) -> Resu
     if given.datatype != expected.datatype || !shape_fits {
         let (name, want) = (&expected.name, wanted(expected));
         let (datatype, shape) = (given.datatype, dimensions(&given.shape));
-        return Err(bad(format!("input '{name}' is {datatype} {shape}: {want}")));
+        // Such as that of an empty text, which the expected shape alone would seem to allow.
+        let hint = if given.shape.contains(&0) { ", with at least 1 for each -1" } else { "" };
+        return Err(bad(format!("input '{name}' is {datatype} {shape}: {want}{hint}")));
     }
     Ok(())
 }

@@ -138,6 +138,9 @@ async fn what_no_bucket_holds_is_refused_before_it_reaches_a_batch() {
     assert_eq!((replies[0].status, replies[0].header("weir-reason")), (400, "bad-request"));
     let error = replies[0].error();
     assert_eq!(error, "input 'ids' has length 9: expected at most 8, the model's largest bucket");
+    let empty = all(&running, "echo", vec![body("ids", &[1, 0], &[])]).await;
+    let error = empty[0].error();
+    assert_eq!(error, "input 'ids' is INT32 [1,0]: expected INT32 [-1,-1], with at least 1 for each -1");
     assert_eq!(counts(&running, "echo").await.2, json!(0));
 }
 
