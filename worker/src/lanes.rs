@@ -11,7 +11,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use weir_batching::{DeviceSettings, Ended, QueueSettings};
+use weir_batching::{DeviceSettings, Dropped, Ended, QueueSettings};
 
 use self::{
     handover::{Bed, Handover},
@@ -146,8 +146,7 @@ impl Shared {
     fn run_lane(&self) {
         let (bed, mut ended) = (Bed::default(), None);
         while let Some(work) = self.handover.take(&bed, || self.clock.now(), ended.take()) {
-            let now = self.clock.now();
-            work.dropped.into_iter().for_each(|dropped| answer_dropped(dropped, now));
+            self.answer(work.dropped);
             ended = work.batch.map(|batch| {
                 let id = batch.id;
                 let run = catch_unwind(AssertUnwindSafe(|| batch::run(batch, self.clock)));
@@ -158,6 +157,12 @@ impl Shared {
                 (id, how)
             });
         }
+    }
+
+    /// Tells those that left a queue without running.
+    fn answer(&self, dropped: Vec<Dropped<Job>>) {
+        let now = self.clock.now();
+        dropped.into_iter().for_each(|dropped| answer_dropped(dropped, now));
     }
 }
 

@@ -55,7 +55,8 @@ pub enum Next<T> {
 /// The answer to a lane that asks for work.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Turn<T> {
-    /// Tickets that left without running since the last turn, of any queue. The caller answers them at once.
+    /// Tickets that left without running since the last turn, of any queue, those aside that [`Device::take_dropped`] gave.
+    /// The caller answers them at once.
     pub dropped: Vec<Dropped<T>>,
     /// What to do now.
     pub next: Next<T>,
@@ -180,6 +181,12 @@ impl<T: Cancel> Device<T> {
         full
     }
 
+    /// Tickets that were found dead when room was needed for others, since this or [`Self::next`] was last asked. The
+    /// caller answers them at once.
+    pub fn take_dropped(&mut self) -> Vec<Dropped<T>> {
+        std::mem::take(&mut self.dropped)
+    }
+
     /// What a free lane does at `now`.
     pub fn next(&mut self, now: Duration) -> Turn<T> {
         self.wake(now);
@@ -191,7 +198,7 @@ impl<T: Cancel> Device<T> {
             }
         };
         self.drop_hopeless(now);
-        Turn { dropped: std::mem::take(&mut self.dropped), next }
+        Turn { dropped: self.take_dropped(), next }
     }
 
     /// When a free lane should ask next; not after `now` when it would get something at once. `None` while it would get

@@ -25,7 +25,7 @@ pub(super) struct Handover<T> {
 
 struct State<T> {
     device: Device<T>,
-    /// Tickets that were admitted and have not left, those included that the device has dropped and not yet told.
+    /// Tickets that were admitted and have not left, those included that the device has dropped and told nobody of.
     waiting: usize,
     /// Queues that take nothing more and are waited for; nearly always none.
     closing: Vec<QueueId>,
@@ -72,38 +72,44 @@ impl<T: Cancel> Handover<T> {
     }
 
     /// Lets the parts of a request in, as [`Device::admit`]. The time is read under the lock, so that the device never
-    /// sees it go back.
+    /// sees it go back. Gives back as well who was found to have left meanwhile, to be answered by the caller.
     pub(super) fn admit(
         &self,
         now: impl Fn() -> Duration,
         queue: QueueId,
         parts: Vec<Ticket<T>>,
-    ) -> Result<Duration, Refused<T>> {
-        let (quoted, roused) = {
+    ) -> (Result<Duration, Refused<T>>, Vec<Dropped<T>>) {
+        let (admitted, dropped, roused) = {
             let mut state = self.state.lock();
             if state.ended || state.closing.contains(&queue) {
-                return Err(Refused { refusal: Refusal::NotReady, parts });
+                return (Err(Refused { refusal: Refusal::NotReady, parts }), Vec::new());
             }
             let (now, count) = (now(), parts.len());
-            let quoted = state.device.admit(now, queue, parts)?;
-            state.waiting += count;
-            (quoted, state.rouse(now))
+            let admitted = state.device.admit(now, queue, parts);
+            if admitted.is_ok() {
+                state.waiting += count;
+            }
+            let dropped = self.swept(&mut state);
+            let roused = if admitted.is_ok() { state.rouse(now) } else { None };
+            (admitted, dropped, roused)
         };
         // Without the lock, which the lane will want.
         if let Some(bed) = roused {
             bed.notify_one();
         }
-        Ok(quoted)
+        (admitted, dropped)
     }
 
-    /// As [`Device::refuses`].
+    /// As [`Device::refuses`]; with those to be answered, as [`Self::admit`].
     pub(super) fn refuses(
         &self,
         now: impl Fn() -> Duration,
         queue: QueueId,
         deadline: Option<Duration>,
-    ) -> Option<Refusal> {
-        self.state.lock().device.refuses(now(), queue, deadline)
+    ) -> (Option<Refusal>, Vec<Dropped<T>>) {
+        let mut state = self.state.lock();
+        let refusal = state.device.refuses(now(), queue, deadline);
+        (refusal, self.swept(&mut state))
     }
 
     /// As [`Device::quote`].
@@ -139,10 +145,7 @@ impl<T: Cancel> Handover<T> {
         loop {
             let time = now();
             let Turn { dropped, next } = state.device.next(time);
-            state.waiting = state.waiting.saturating_sub(dropped.len());
-            if !dropped.is_empty() {
-                self.tell(&state);
-            }
+            self.left(&mut state, dropped.len());
             match next {
                 Next::Run(batch) => {
                     state.waiting = state.waiting.saturating_sub(batch.tickets.len());
@@ -199,6 +202,26 @@ impl<T: Cancel> Handover<T> {
         let mut state = self.state.lock();
         state.ended = true;
         state.rouse_all();
+    }
+
+    /// Those that the device dropped when it was asked to make room. They do not wait for a lane to be told, which may
+    /// be busy for long: a queue that fills up and is swept out again and again would keep all of them in memory.
+    fn swept(&self, state: &mut State<T>) -> Vec<Dropped<T>> {
+        let dropped = state.device.take_dropped();
+        self.left(state, dropped.len());
+        dropped
+    }
+
+    /// Takes note that so many tickets left without running.
+    fn left(&self, state: &mut State<T>, count: usize) {
+        if count == 0 {
+            return;
+        }
+        state.waiting = state.waiting.saturating_sub(count);
+        self.tell(state);
+        if state.ended && state.waiting == 0 {
+            state.rouse_all();
+        }
     }
 
     /// Tells those who wait for a queue to run dry that one may have.

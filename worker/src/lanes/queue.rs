@@ -43,7 +43,9 @@ impl Queue {
     /// As [`weir_batching::Device::admit`], and `NotReady` after [`Self::close`] and [`super::Lanes::close`]; the parts
     /// come back.
     pub fn admit(&self, parts: Vec<Ticket<Job>>) -> Result<Duration, Refused<Job>> {
-        self.shared.handover.admit(|| self.shared.clock.now(), self.id, parts)
+        let (admitted, dropped) = self.shared.handover.admit(|| self.shared.clock.now(), self.id, parts);
+        self.shared.answer(dropped);
+        admitted
     }
 
     /// Rows waiting.
@@ -56,7 +58,9 @@ impl Queue {
     /// asked before a request is read.
     #[must_use]
     pub fn refuses(&self, deadline: Option<Duration>) -> Option<Refusal> {
-        self.shared.handover.refuses(|| self.shared.clock.now(), self.id, deadline)
+        let (refusal, dropped) = self.shared.handover.refuses(|| self.shared.clock.now(), self.id, deadline);
+        self.shared.answer(dropped);
+        refusal
     }
 
     /// What one more request would be told now; `None` once the queue is gone.

@@ -334,6 +334,35 @@ fn a_queue_of_the_gone_is_not_full_and_never_runs() {
     assert_eq!(*backend.passes.lock(), [[3, 4, 5, 6]]);
 }
 
+#[test]
+fn the_inputs_of_those_who_left_do_not_pile_up_behind_a_busy_lane() {
+    let lanes = start(1);
+    let queue = add(&lanes, Arc::new(Scripted::default()), true, 2);
+    let held = Held::new(&lanes);
+    let memory = Arc::new([1, 2]);
+    let leave = || {
+        let (mut ticket, answer) = ticket(&queue, &[1, 2]);
+        ticket.payload.part.inputs = vec![Bytes::from_owner(Kept(Arc::clone(&memory)))];
+        queue.admit(vec![ticket]).unwrap();
+        drop(answer);
+    };
+    leave();
+    leave();
+    assert_eq!(Arc::strong_count(&memory), 3);
+    assert_eq!(queue.refuses(None), None, "nobody waits in it");
+    assert_eq!(Arc::strong_count(&memory), 1, "both are gone, and the lane is held");
+    held.let_go();
+}
+
+/// Inputs that are counted.
+struct Kept(Arc<[u8; 2]>);
+
+impl AsRef<[u8]> for Kept {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_slice()
+    }
+}
+
 /// Inputs that note, when they go, whether their request was answered already.
 struct Noting {
     answer: Arc<Mutex<Answer>>,

@@ -6,37 +6,27 @@
 
 #![cfg(test)]
 
+mod bench;
 #[path = "../../src/lanes/handover.rs"]
 mod handover;
 mod sync;
 
 use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use shuttle::{
     Config, Runner,
-    rand::{Rng, thread_rng},
     scheduler::{PctScheduler, RandomScheduler},
-    sync::{
-        atomic::AtomicBool,
-        mpsc::{Receiver, Sender, channel},
-    },
+    sync::mpsc::channel,
     thread,
 };
-use weir_batching::{
-    BatchId, Cancel, Cause, DeviceSettings, Dropped, Ended, QueueId, QueueSettings, ShapeKey, Ticket,
-    TurnOrder,
-};
+use weir_batching::Cause;
 use weir_protocol::Refusal;
 
 use self::{
-    handover::{Bed, Handover, Work},
+    bench::{Answer, Bench, queue, ticket},
     sync::{now, restart_clock},
 };
 
@@ -63,176 +53,6 @@ fn check(scenario: impl Fn() + Send + Sync + 'static) {
     Runner::new(random, config()).run(move || scenario());
     let lasting = PctScheduler::new_from_seed(SEED, DEPTH, SCHEDULES / 2);
     Runner::new(lasting, config()).run(move || again());
-}
-
-/// How a ticket left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Answer {
-    Ran,
-    Dropped(Cause),
-}
-
-struct Request {
-    gone: Arc<AtomicBool>,
-    reply: Sender<Answer>,
-    /// To be waited for by the forward pass.
-    until: Option<Receiver<()>>,
-}
-
-impl Cancel for Request {
-    fn cancelled(&self) -> bool {
-        self.gone.load(Ordering::SeqCst)
-    }
-}
-
-/// The requester's end of a ticket.
-struct Asked {
-    answer: Receiver<Answer>,
-    gone: Arc<AtomicBool>,
-}
-
-impl Asked {
-    /// Waits for the answer, and sees that no second one comes.
-    fn answer(&self) -> Answer {
-        let answer = self.answer.recv().expect("the ticket was lost");
-        assert!(self.answer.recv().is_err(), "answered twice");
-        answer
-    }
-}
-
-fn ticket(rows: u32) -> (Ticket<Request>, Asked) {
-    let (reply, answer) = channel();
-    let gone = Arc::new(AtomicBool::new(false));
-    let payload = Request { gone: Arc::clone(&gone), reply, until: None };
-    let ticket = Ticket { rows, units: rows, shape: ShapeKey::default(), class: 0, deadline: None, payload };
-    (ticket, Asked { answer, gone })
-}
-
-/// A device with its lanes.
-struct Bench {
-    handover: Arc<Handover<Request>>,
-    lanes: Vec<thread::JoinHandle<()>>,
-    running: Arc<BTreeMap<QueueId, AtomicU32>>,
-    queues: Vec<QueueId>,
-}
-
-/// A queue that takes `max_queue_delay` for company, of a model that may run so many batches at once.
-fn queue(lanes: u32, max_queue_delay: Duration) -> QueueSettings {
-    QueueSettings {
-        max_batch_rows: 2,
-        max_queue_delay,
-        preferred_batch_rows: Vec::new(),
-        max_queued_rows: 4,
-        default_timeout: None,
-        ageing: Duration::from_secs(1),
-        lanes,
-        costs: Vec::new(),
-        useful_rows: Vec::new(),
-    }
-}
-
-impl Bench {
-    fn new(lanes: u32, queues: &[QueueSettings]) -> Self {
-        let settings = DeviceSettings { lanes, turn_order: TurnOrder::Arrival };
-        let handover = Arc::new(Handover::new(settings));
-        let limits: BTreeMap<_, _> =
-            queues.iter().map(|settings| (handover.add(settings.clone()), settings.lanes)).collect();
-        let ids = limits.keys().copied().collect();
-        let running: Arc<BTreeMap<_, _>> =
-            Arc::new(limits.keys().map(|id| (*id, AtomicU32::new(0))).collect());
-        let lanes = (0..lanes)
-            .map(|_| {
-                let lane = Lane {
-                    handover: Arc::clone(&handover),
-                    running: Arc::clone(&running),
-                    limits: limits.clone(),
-                };
-                thread::spawn(move || lane.run())
-            })
-            .collect();
-        Self { handover, lanes, running, queues: ids }
-    }
-
-    fn running(&self, queue: usize) -> u32 {
-        self.running[&self.queues[queue]].load(Ordering::SeqCst)
-    }
-
-    fn front(&self, queue: usize) -> Front {
-        Front { handover: Arc::clone(&self.handover), queue: self.queues[queue] }
-    }
-
-    /// Ends the lanes and waits for them: one that nobody wakes is a deadlock.
-    fn end(self) {
-        self.handover.end();
-        self.ended();
-    }
-
-    /// Waits for lanes that were told to end.
-    fn ended(self) {
-        for lane in self.lanes {
-            lane.join().unwrap();
-        }
-        for queue in self.queues {
-            assert_eq!(self.handover.view(queue).queued_rows, 0);
-            assert_eq!(self.running[&queue].load(Ordering::SeqCst), 0);
-        }
-    }
-}
-
-/// A model of a lane thread.
-struct Lane {
-    handover: Arc<Handover<Request>>,
-    running: Arc<BTreeMap<QueueId, AtomicU32>>,
-    limits: BTreeMap<QueueId, u32>,
-}
-
-impl Lane {
-    fn run(&self) {
-        let bed = Bed::default();
-        let mut ended: Option<(BatchId, Ended)> = None;
-        while let Some(Work { dropped, batch }) = self.handover.take(&bed, now, ended.take()) {
-            for Dropped { cause, ticket } in dropped {
-                _ = ticket.payload.reply.send(Answer::Dropped(cause));
-            }
-            let Some(batch) = batch else { continue };
-            let running = &self.running[&batch.queue];
-            let others = running.fetch_add(1, Ordering::SeqCst);
-            assert!(others < self.limits[&batch.queue], "more batches of a model than it may run");
-            thread::yield_now();
-            for ticket in batch.tickets {
-                if let Some(until) = ticket.payload.until {
-                    until.recv().unwrap();
-                }
-                _ = ticket.payload.reply.send(Answer::Ran);
-            }
-            running.fetch_sub(1, Ordering::SeqCst);
-            let good = thread_rng().gen_bool(0.5);
-            let how = if good { Ended::Ran(Duration::from_micros(10)) } else { Ended::Failed };
-            ended = Some((batch.id, how));
-        }
-    }
-}
-
-/// Who sends requests to one queue.
-struct Front {
-    handover: Arc<Handover<Request>>,
-    queue: QueueId,
-}
-
-impl Front {
-    fn admit(&self, ticket: Ticket<Request>) -> Result<(), Refusal> {
-        let admitted = self.handover.admit(now, self.queue, vec![ticket]);
-        admitted.map(drop).map_err(|refused| refused.refusal)
-    }
-
-    /// Sends one request after another and waits for each answer.
-    fn ask(&self, times: usize) {
-        for _ in 0..times {
-            let (ticket, asked) = ticket(1);
-            self.admit(ticket).unwrap();
-            assert_eq!(asked.answer(), Answer::Ran);
-        }
-    }
 }
 
 const DELAY: Duration = Duration::from_micros(50);
@@ -267,7 +87,7 @@ fn the_parts_of_a_request_run_side_by_side() {
         let (word, until) = channel();
         first.payload.until = Some(until);
         let handover = &bench.handover;
-        assert!(handover.admit(now, bench.queues[0], vec![first, second]).is_ok());
+        assert!(handover.admit(now, bench.queues[0], vec![first, second]).0.is_ok());
         assert_eq!(second_asked.answer(), Answer::Ran);
         word.send(()).unwrap();
         assert_eq!(first_asked.answer(), Answer::Ran);
@@ -323,7 +143,7 @@ fn cancelled_expired_and_refused_tickets_leave_once_too() {
                                 assert!(asked.answer.recv().is_err(), "answered though it was refused");
                             }
                         }
-                        front.handover.refuses(now, front.queue, None);
+                        front.refuses();
                     }
                     if index == 1 {
                         waiting.iter().for_each(|asked| asked.gone.store(true, Ordering::SeqCst));
@@ -339,6 +159,33 @@ fn cancelled_expired_and_refused_tickets_leave_once_too() {
         for front in fronts {
             front.join().unwrap();
         }
+        bench.end();
+    });
+}
+
+/// However long a lane is busy, those that a front finds gone are let go at once.
+#[test]
+fn whom_a_front_finds_gone_need_not_wait_for_a_lane() {
+    check(|| {
+        let bench = Bench::new(1, &[queue(1, Duration::ZERO)]);
+        let front = bench.front(0);
+        let (mut held, held_asked) = ticket(2);
+        let (word, until) = channel();
+        held.payload.until = Some(until);
+        front.admit(held).unwrap();
+        while bench.running(0) == 0 {
+            thread::yield_now();
+        }
+        let gone = [2, 2].map(|rows| {
+            let (ticket, asked) = ticket(rows);
+            front.admit(ticket).unwrap();
+            asked.gone.store(true, Ordering::SeqCst);
+            asked
+        });
+        assert_eq!(front.refuses(), None);
+        assert!(gone.iter().all(|asked| asked.answer() == Answer::Dropped(Cause::Cancelled)));
+        word.send(()).unwrap();
+        assert_eq!(held_asked.answer(), Answer::Ran);
         bench.end();
     });
 }
