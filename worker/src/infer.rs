@@ -37,6 +37,8 @@ const INLINE_TEXT_BYTES: usize = 1 << 20;
 pub struct Call {
     /// When the answer stops being useful, on `clock`; the request itself or its model may name an earlier time.
     pub deadline: Option<Duration>,
+    /// How long other workers had the request before; what the request and its model allow is less by that.
+    pub waited: Duration,
     /// How urgent its head says that it is; the request itself may say otherwise.
     pub priority: Option<Priority>,
     /// When the request was complete, on `clock`.
@@ -65,14 +67,14 @@ pub async fn run(
     call: Call,
     decode: impl FnOnce(&ModelSpec) -> Result<InferRequest, OipError> + Send + 'static,
 ) -> Result<Answered, Rejection> {
-    let Call { deadline, priority, received, clock, text_bytes } = call;
+    let Call { deadline, waited, priority, received, clock, text_bytes } = call;
     let spec = queue.spec();
     let bound = {
         let spec = Arc::clone(spec);
         offload(text_bytes, move || bind::bind(&spec, decode(&spec)?)).await??
     };
     let Bound { answer, whole, shape, wishes } = bound;
-    let deadline = spec.terms.deadline(received, deadline, wishes.timeout);
+    let deadline = spec.terms.deadline((received, waited), deadline, wishes.timeout);
     let class = spec.terms.class(wishes.priority.or(priority));
     let rows = whole.rows;
     let arrived = clock.now();

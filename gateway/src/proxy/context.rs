@@ -58,6 +58,8 @@ pub(super) struct Attempts {
     pub(super) next: Option<Lease>,
     /// When the current one had its worker chosen.
     pub(super) started: Option<Instant>,
+    /// How long those before it took together.
+    pub(super) spent: Duration,
     /// Whether the worker in hand has begun an answer that is no refusal.
     pub(super) answered: bool,
     /// The worker that answered, or the last that was tried.

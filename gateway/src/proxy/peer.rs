@@ -185,6 +185,11 @@ pub(super) fn rewrite(session: &Session, request: &mut RequestHeader, ctx: &Cont
         let left_us = u64::try_from(left.as_micros()).unwrap_or(u64::MAX);
         request.insert_header(headers::DEADLINE_US, left_us)?;
     }
+    // Of a stream every message has its own time, and the first attempts took none of it.
+    if !ctx.attempts.spent.is_zero() && !ctx.grpc.is_stream() {
+        let spent_us = u64::try_from(ctx.attempts.spent.as_micros()).unwrap_or(u64::MAX);
+        request.insert_header(headers::WAITED_US, spent_us)?;
+    }
     if let Some(priority) = ctx.priority {
         request.insert_header(headers::PRIORITY, priority.to_string())?;
     }

@@ -4,6 +4,8 @@
 //! time are left, and a worker is left that was not tried. A refusal (the worker did not start) follows the same
 //! path. The next worker is chosen here, so that "may be repeated" and "was given a worker" cannot disagree.
 
+use std::time::Duration;
+
 use pingora::{Error, ErrorSource, ErrorType, Result, http::ResponseHeader, proxy::Session};
 use weir_protocol::{OipError, Reason, Refusal, WorkerId, headers};
 
@@ -38,7 +40,7 @@ pub(super) fn after_refusal(
     response: &ResponseHeader,
 ) -> Option<Box<Error>> {
     end_attempt(ctx);
-    // The deadline may be one that only the worker knows, from within the body: another would begin to count anew.
+    // The deadline may be one that only the worker knows, from within the body: nobody else can meet it.
     let over = response.headers.get(headers::REASON).is_some_and(|why| why == Reason::Deadline.name());
     if over || !next_attempt(session, ctx) {
         return None;
@@ -143,6 +145,7 @@ pub(super) fn outcome(error: &Error) -> AttemptOutcome {
 /// Gives the lease back and remembers the worker as tried.
 fn end_attempt(ctx: &mut Context) -> Option<WorkerId> {
     let lease = ctx.attempts.current.take()?;
+    ctx.attempts.spent += ctx.attempts.started.map_or(Duration::ZERO, |at| at.elapsed());
     let id = lease.endpoint().spec.id.clone();
     ctx.attempts.tried.push(id.clone());
     Some(id)

@@ -13,6 +13,9 @@ pub const ORCA_LOAD: &str = "endpoint-load-metrics";
 pub const REQUEST_ID: &str = "weir-request-id";
 /// Gateway to worker: time left until the deadline, in microseconds, decimal.
 pub const DEADLINE_US: &str = "weir-deadline-us";
+/// Gateway to worker: how long workers before this one had the request, in microseconds, decimal. It counts from what the
+/// request's parameters and its model allow; absent on a first attempt.
+pub const WAITED_US: &str = "weir-waited-us";
 /// Gateway to worker: the priority that the client asked for ([`CLIENT_PRIORITY`]), decimal.
 pub const PRIORITY: &str = "weir-priority";
 /// Gateway to worker: the shared token that makes a peer trusted.
@@ -52,7 +55,8 @@ mod tests {
 
     #[test]
     fn what_the_gateway_must_strip_carries_the_prefix_and_nothing_else_does() {
-        for internal in [REQUEST_ID, DEADLINE_US, PRIORITY, TOKEN, ROUTE, REFUSED, SERVED, REASON] {
+        for internal in [REQUEST_ID, DEADLINE_US, WAITED_US, PRIORITY, TOKEN, ROUTE, REFUSED, SERVED, REASON]
+        {
             assert!(internal.starts_with(INTERNAL_PREFIX), "{internal}");
         }
         for public in [

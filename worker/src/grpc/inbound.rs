@@ -38,6 +38,8 @@ pub(super) struct Terms {
     pub(super) route: Option<ResolvedRoute>,
     /// When answers stop being useful, on the worker's clock.
     pub(super) deadline: Option<Duration>,
+    /// How long other workers had the call before.
+    pub(super) waited: Duration,
     /// How urgent its requests are, where they do not say it themselves.
     pub(super) priority: Option<Priority>,
     /// Coding of compressed messages from the client.
@@ -70,6 +72,7 @@ impl Inbound {
             call,
             route,
             deadline: admission::deadline(worker, left.into_iter().chain([timeout])),
+            waited: head::waited(map, self.trusted)?,
             priority: head::priority(map, self.trusted)?,
             coding,
             answers: coding::of_answers(coding, map),

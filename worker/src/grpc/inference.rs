@@ -93,6 +93,7 @@ pub(super) async fn run(
     };
     let call = Call {
         deadline: terms.deadline,
+        waited: terms.waited,
         priority: terms.priority,
         received: began,
         clock: worker.clock,
@@ -113,7 +114,7 @@ async fn infer(
     (request, compressed): (ModelInferRequest, bool),
     write: impl FnOnce(ModelInferResponse) -> Result<Bytes, OipError> + Send + 'static,
 ) -> Result<(Bytes, Timings), Rejection> {
-    admitted.check_queue(call.deadline)?;
+    admitted.check_queue(call.deadline, call.waited)?;
     let most = worker.codec_limits.tensor_bytes;
     let answered = infer::run(&admitted.queue, call, move |_| tensors::request(request, most)).await?;
     let bytes: usize = answered.response.outputs.iter().map(|output| output.tensor.data.len()).sum();

@@ -14,6 +14,15 @@ pub(crate) fn time_left(map: &HeaderMap, trusted: bool) -> Result<[Option<Durati
     Ok([gateway.map(Duration::from_micros), client_timeout(map)?])
 }
 
+/// How long workers before this one had the request, as the gateway says (`trusted`); zero when none had it.
+///
+/// # Errors
+/// `bad-request`: not a number.
+pub(crate) fn waited(map: &HeaderMap, trusted: bool) -> Result<Duration, OipError> {
+    let micros = if trusted { number(map, headers::WAITED_US, "microseconds")? } else { None };
+    Ok(micros.map_or(Duration::ZERO, Duration::from_micros))
+}
+
 /// What the client says, in the gateway's own words.
 fn client_timeout(map: &HeaderMap) -> Result<Option<Duration>, OipError> {
     let name = headers::CLIENT_TIMEOUT_MS;

@@ -43,6 +43,8 @@ struct Head {
     /// Length of the JSON part; 0 = there is none, the body is the only input's data.
     json_len: Option<usize>,
     deadline: Option<Duration>,
+    /// How long other workers had the request before.
+    waited: Duration,
     priority: Option<Priority>,
 }
 
@@ -83,8 +85,9 @@ fn read_head(worker: &Worker, inbound: &Inbound) -> Result<Head, Rejection> {
     let json_len = head::number(map, headers::INFERENCE_HEADER_CONTENT_LENGTH, expected)?;
     let json_len = json_len.map(|len| usize::try_from(len).unwrap_or(usize::MAX));
     let deadline = admission::deadline(worker, head::time_left(map, inbound.trusted)?);
+    let waited = head::waited(map, inbound.trusted)?;
     let priority = head::priority(map, inbound.trusted)?;
-    Ok(Head { coding, wished, json_len, deadline, priority })
+    Ok(Head { coding, wished, json_len, deadline, waited, priority })
 }
 
 async fn read_and_run(
@@ -93,7 +96,7 @@ async fn read_and_run(
     admitted: &Admitted,
     head: &Head,
 ) -> Result<(Encoded, Timings), Rejection> {
-    admitted.check_queue(head.deadline)?;
+    admitted.check_queue(head.deadline, head.waited)?;
     let limits = &worker.config.limits;
     let BodyState::Unread(body) = std::mem::replace(&mut inbound.body, BodyState::Broken) else {
         return Err(OipError::new(Reason::Internal, "the body was read before").into());
@@ -113,6 +116,7 @@ async fn read_and_run(
     let (json_len, codec_limits, spec) = (head.json_len, worker.codec_limits, admitted.queue.spec());
     let call = Call {
         deadline: head.deadline,
+        waited: head.waited,
         priority: head.priority,
         received,
         clock: worker.clock,

@@ -77,12 +77,12 @@ pub(super) fn advised(queue: &Queue, rejection: Rejection) -> Rejection {
 
 impl Admitted {
     /// Refuses what has no chance in the queue whatever else it says, so that it need not be read. `deadline` is the one
-    /// that its head names, on the worker's clock.
+    /// that its head names, on the worker's clock; `waited` as in [`super::Call`].
     ///
     /// # Errors
     /// The refusals `queue-full` and `deadline`, in the version's name.
-    pub fn check_queue(&self, deadline: Option<Duration>) -> Result<(), Rejection> {
-        let deadline = self.queue.spec().terms.deadline(self.began, deadline, None);
+    pub fn check_queue(&self, deadline: Option<Duration>, waited: Duration) -> Result<(), Rejection> {
+        let deadline = self.queue.spec().terms.deadline((self.began, waited), deadline, None);
         let rejection = |refusal| refused(&self.queue, refusal, deadline, self.clock);
         self.queue.refuses(deadline).map_or(Ok(()), |refusal| Err(rejection(refusal)))
     }

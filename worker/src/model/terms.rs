@@ -35,17 +35,19 @@ impl From<&BatchingSection> for Terms {
 }
 
 impl Terms {
-    /// When the answer to a request of `received` stops being useful: the first of `head` (a point in time), its own
-    /// `timeout` and the model's.
+    /// When the answer to a request stops being useful: the first of `head` (a point in time), its own `timeout` and the
+    /// model's. Those two count from when it was `received`, less what it had `waited` elsewhere before.
     #[must_use]
     pub fn deadline(
         &self,
-        received: Duration,
+        (received, waited): (Duration, Duration),
         head: Option<Duration>,
         timeout: Option<Duration>,
     ) -> Option<Duration> {
         let timeout = timeout.into_iter().chain(self.default_timeout).min();
-        head.into_iter().chain(timeout.map(|timeout| received.saturating_add(timeout))).min()
+        head.into_iter()
+            .chain(timeout.map(|timeout| received.saturating_add(timeout.saturating_sub(waited))))
+            .min()
     }
 
     /// The class of a request in the queue, 0 first.
@@ -77,8 +79,19 @@ mod tests {
             (of_model, None, Some(ms(40)), Some(ms(50))),
             (of_model, Some(ms(20)), Some(ms(40)), Some(ms(20))),
         ] {
-            assert_eq!(terms.deadline(ms(10), head, timeout), expected, "{terms:?} {head:?} {timeout:?}");
+            let deadline = terms.deadline((ms(10), ms(0)), head, timeout);
+            assert_eq!(deadline, expected, "{terms:?} {head:?} {timeout:?}");
         }
+    }
+
+    #[test]
+    fn time_spent_elsewhere_counts_from_what_request_and_model_allow() {
+        let terms = Terms { default_timeout: Some(ms(50)), ..Terms::default() };
+        let deadline = |waited, head, timeout| terms.deadline((ms(10), ms(waited)), head, timeout);
+        assert_eq!(deadline(30, None, None), Some(ms(30)));
+        assert_eq!(deadline(30, None, Some(ms(40))), Some(ms(20)));
+        assert_eq!(deadline(30, Some(ms(25)), None), Some(ms(25)), "what is left was told already");
+        assert_eq!(deadline(70, None, None), Some(ms(10)), "it is over");
     }
 
     #[test]

@@ -170,6 +170,23 @@ async fn the_models_own_timeout_counts_when_a_request_names_none_or_a_longer_one
 }
 
 #[tokio::test]
+async fn time_at_other_workers_counts_from_what_the_request_and_its_model_allow() {
+    let toml = format!("{ECHO}[batching]\ndefault_timeout = \"1h\"");
+    for (trust, parameters, waited, status) in [
+        ("", "\"timeout\": 60000000", "60000000", 504),
+        ("", "", "3600000000", 504),
+        ("", "\"timeout\": 60000000", "1000", 200),
+        (STRANGERS, "\"timeout\": 60000000", "60000000", 200),
+    ] {
+        let (running, gate) = Running::gated_as(&toml, trust, queue(4, 16)).await;
+        gate.open(1);
+        let request = Request::post(INFER).header("weir-waited-us", waited);
+        let reply = running.send(request, row(1, parameters)).await;
+        assert_eq!(reply.status, status, "{trust} {parameters} {waited}: {reply:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_is_counted_as_such() {
     let (running, gate) = Running::gated("", queue(4, 16)).await;
     let first = occupy(&running, &gate).await;

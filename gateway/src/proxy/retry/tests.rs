@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use pingora::ErrorType;
+use pingora::{ErrorType, http::RequestHeader};
 use weir_protocol::{Lifecycle, grpc::GrpcCall, rest::RestCall};
 
 use super::{
@@ -93,6 +93,28 @@ async fn a_refused_request_goes_to_every_other_worker_once_then_the_refusal_pass
     }
     assert!(after_refusal(&session, &mut ctx, &shed).is_none(), "three attempts are the limit");
     assert_eq!(in_flight(&registry), 0);
+}
+
+#[tokio::test]
+async fn the_next_worker_is_told_how_long_those_before_it_had_the_request() {
+    let (registry, _tasks) = fleet(3).await;
+    let (session, mut ctx) = request(&registry).await;
+    let waited = |ctx: &Context| {
+        let mut head = RequestHeader::build("POST", PATH.as_bytes(), None).unwrap();
+        peer::rewrite(&session, &mut head, ctx).unwrap();
+        head.headers.get(headers::WAITED_US).map(|value| value.to_str().unwrap().parse::<u64>().unwrap())
+    };
+    tokio::time::pause();
+    ctx.attempts.started = Some(tokio::time::Instant::now());
+    assert_eq!(waited(&ctx), None);
+    let mut seen = Vec::new();
+    for took in [40, 5] {
+        tokio::time::advance(Duration::from_millis(took)).await;
+        assert!(after_refusal(&session, &mut ctx, &refused(Reason::Shed)).is_some());
+        begin(&mut ctx);
+        seen.push(waited(&ctx));
+    }
+    assert_eq!(seen, [Some(40_000), Some(45_000)]);
 }
 
 #[tokio::test]
