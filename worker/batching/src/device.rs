@@ -16,6 +16,7 @@ use crate::{
 };
 
 mod admission;
+mod lanes;
 mod views;
 
 /// A queue of a device. Never reused.

@@ -27,10 +27,13 @@ pub(crate) struct Starts {
 }
 
 impl Starts {
-    /// So many lanes, of which some are busy for so long.
+    /// So many lanes, of which some are busy for so long. Of more batches than lanes the last to end count.
     pub(crate) fn new(lanes: u32, busy: impl Iterator<Item = Duration>) -> Self {
         let lanes = usize::try_from(lanes.max(1)).unwrap_or(usize::MAX);
-        let mut free: BinaryHeap<_> = busy.map(Reverse).take(lanes).collect();
+        let mut free: BinaryHeap<_> = busy.map(Reverse).collect();
+        while free.len() > lanes {
+            free.pop();
+        }
         free.extend(std::iter::repeat_n(Reverse(Duration::ZERO), lanes - free.len()));
         Self { free, delay: Duration::ZERO }
     }
@@ -49,7 +52,7 @@ impl Starts {
     }
 
     /// When the next batch begins.
-    fn first(&self) -> Duration {
+    pub(crate) fn first(&self) -> Duration {
         self.free.peek().map_or(Duration::MAX, |Reverse(first)| first.saturating_add(self.delay))
     }
 

@@ -85,6 +85,11 @@ impl<K: Copy + Ord> Turns<K> {
         self.standings.keys().copied()
     }
 
+    /// Whether this has something queued.
+    pub(crate) fn contains(&self, key: K) -> bool {
+        self.standings.contains_key(&key)
+    }
+
     /// How many have something queued.
     pub(crate) fn len(&self) -> usize {
         self.standings.len()

@@ -7,12 +7,7 @@ use std::time::Duration;
 use weir_protocol::Refusal;
 
 use super::{Device, QueueId};
-use crate::{
-    Cancel, ShapeKey, Ticket,
-    forecast::Starts,
-    queue::Queue,
-    quote::{Ask, free_in},
-};
+use crate::{Cancel, ShapeKey, Ticket, forecast::Starts, quote::Ask};
 
 /// What a request would meet.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -77,35 +72,5 @@ impl<T: Cancel> Device<T> {
         let ask = Ask { before: Some(0), ..Ask::default() };
         let others = self.quote_for(now, id, shape, ask)?.others;
         Some(self.starts(now, id, queue).after(others))
-    }
-
-    /// When lanes are free for the queue.
-    fn starts(&self, now: Duration, id: QueueId, queue: &Queue<T>) -> Starts {
-        let own_lanes = queue.settings.lanes.max(1);
-        if own_lanes >= self.settings.lanes {
-            return Starts::new(self.settings.lanes, self.running.values().map(|batch| batch.left(now)));
-        }
-        let own = self.running.values().filter(|batch| batch.queue == id);
-        Starts::new(own_lanes, own.map(|batch| batch.left(now))).not_before(self.free_in(now))
-    }
-
-    /// Until a lane is free.
-    pub(super) fn free_in(&self, now: Duration) -> Duration {
-        free_in(self.settings.lanes, self.running.values().map(|batch| batch.left(now)))
-    }
-
-    /// Until one of the queue's own lanes is free.
-    pub(super) fn own_free_in(&self, now: Duration, id: QueueId, queue: &Queue<T>) -> Duration {
-        if !queue.is_blocked() {
-            return Duration::ZERO;
-        }
-        let batches = self.running.values().filter(|batch| batch.queue == id);
-        free_in(queue.settings.lanes, batches.map(|batch| batch.left(now)))
-    }
-
-    /// Until a lane may serve this queue.
-    pub(super) fn start_in(&self, now: Duration, id: QueueId) -> Duration {
-        let own = self.queues.get(&id).map_or(Duration::ZERO, |queue| self.own_free_in(now, id, queue));
-        own.max(self.free_in(now))
     }
 }

@@ -27,6 +27,7 @@ fn least(outlook: Outlook, starts: &Starts, before: f64, waiting: f64) -> u64 {
 fn lanes_that_are_not_busy_are_free_now() {
     assert_eq!(Starts::new(3, [ms(5), ms(9)].into_iter()).first(), ms(0));
     assert_eq!(Starts::new(2, [ms(5), ms(9)].into_iter()).first(), ms(5));
+    assert_eq!(Starts::new(1, [ms(5), ms(9)].into_iter()).first(), ms(9), "the other is not for it");
     assert_eq!(Starts::new(0, std::iter::empty()).first(), ms(0), "there is always a lane");
 }
 

@@ -202,3 +202,20 @@ fn with_hundreds_of_models_waiting_a_few_stand_for_all() {
     assert!(least < quote.device_ahead && quote.device_ahead < most, "{:?}", quote.device_ahead);
     assert!(quote.device_ahead < quote.quote, "a few more will come: {:?}", quote.quote);
 }
+
+#[test]
+fn lanes_that_others_cannot_take_are_there_for_it() {
+    let mut device = Device::new(DeviceSettings { lanes: 2, ..ONE_LANE });
+    let flood = device.add(QueueSettings { max_batch_rows: 32, lanes: 1, ..settings() });
+    let queue = device.add(QueueSettings { max_batch_rows: 32, lanes: 1, ..settings() });
+    measure(&mut device, queue, 9);
+    occupy(&mut device, flood, 10, 32);
+    admit(&mut device, flood, 10, ["f"; 90].map(ticket));
+    occupy(&mut device, queue, 10, 1);
+    // Its own lane is free at 19, whatever waits for the other.
+    assert_eq!(device.admit(ms(10), queue, vec![due("tight", 31)]), Ok(ms(18)));
+    let quote = device.quote(ms(10), queue).unwrap();
+    assert_eq!(quote.quote, ms(19), "9, and 10 for both");
+    // 9, and on two lanes three batches of the other model and one of its own.
+    assert_eq!(quote.device_ahead, ms(9) + ms(3 * 8 + 90 + 9) / 2);
+}
