@@ -54,8 +54,8 @@ pub fn model_metadata(store: &Store, target: &Target) -> Result<ModelMetadata, U
     })
 }
 
-/// How a model is run. `max_batch_size` is what the loaded version really takes: 1 where warm-up found that it does
-/// not batch.
+/// How a model is run. `max_batch_size` is that of the loaded version's batches: less than model.toml's where warm-up
+/// found that larger ones give wrong rows.
 ///
 /// # Errors
 /// As [`model_metadata`].
