@@ -313,7 +313,7 @@ impl<T: Cancel> Queue<T> {
     fn take(&mut self, now: Duration, number: u64, cost: BatchCost, pick: &Pick) -> Option<Formed<T>> {
         let line = self.lines.get_mut(&number)?;
         let shape = line.shape().clone();
-        let tickets: Vec<_> = pick.taken.iter().filter_map(|(sequence, _)| line.remove(*sequence)).collect();
+        let tickets = line.take(pick.taken.iter().map(|(sequence, _)| *sequence));
         self.rows = self.rows.saturating_sub(u64::from(pick.rows));
         self.refresh(now, number);
         if tickets.is_empty() {
@@ -345,12 +345,12 @@ impl<T: Cancel> Queue<T> {
     }
 
     fn standing_of(&self, now: Duration, line: &Line<T>) -> Standing {
-        let Some((arrived, sequence)) = line.oldest() else { return Standing::default() };
+        let Some((came, sequence)) = line.turn() else { return Standing::default() };
         let doom = line.doom(self.costs.of(line.shape()));
         let full = self.settings.max_queue_delay.is_zero()
             || line.rows() >= u64::from(self.ready_rows(line.shape()));
         let due = if full { None } else { line.due().filter(|due| *due > now) };
-        let turn = (arrived.saturating_add(self.turn_offset), sequence);
+        let turn = (came.saturating_add(self.turn_offset), sequence);
         Standing { ready: due.is_none().then_some(turn), wakes: due, doom }
     }
 }

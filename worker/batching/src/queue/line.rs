@@ -51,6 +51,8 @@ pub(crate) struct Line<T> {
     rises: BTreeSet<(Duration, u64)>,
     rows: u64,
     units: u64,
+    /// When the tickets of its last batch came, on average.
+    ran: Duration,
     /// How fast rows arrive, by class.
     arrivals: BTreeMap<u8, Arrivals>,
 }
@@ -64,6 +66,7 @@ impl<T: Cancel> Line<T> {
             rises: BTreeSet::new(),
             rows: 0,
             units: 0,
+            ran: Duration::ZERO,
             arrivals: BTreeMap::new(),
         }
     }
@@ -91,6 +94,12 @@ impl<T: Cancel> Line<T> {
     /// When its oldest ticket came, and that ticket's sequence.
     pub(crate) fn oldest(&self) -> Option<Turn> {
         self.entries.first_key_value().map(|(sequence, entry)| (entry.arrived, *sequence))
+    }
+
+    /// Its place among others that wait for a lane: when its oldest ticket came, or those of its last batch if they came
+    /// later. Else one of low priority that batch after batch leaves behind would win all turns for those that overtake it.
+    pub(crate) fn turn(&self) -> Option<Turn> {
+        self.oldest().map(|(arrived, sequence)| (arrived.max(self.ran), sequence))
     }
 
     /// Earliest time at which some ticket stops waiting for company. Not always the oldest's: a later one may be in
@@ -171,6 +180,19 @@ impl<T: Cancel> Line<T> {
         self.rows -= u64::from(entry.ticket.rows);
         self.units -= u64::from(entry.weight().units);
         Some(entry.ticket)
+    }
+
+    /// Takes a batch out.
+    pub(crate) fn take(&mut self, sequences: impl Iterator<Item = u64>) -> Vec<Ticket<T>> {
+        let (mut tickets, mut arrived, mut count) = (Vec::new(), Duration::ZERO, 0_u32);
+        for sequence in sequences {
+            let came = self.entries.get(&sequence).map_or(Duration::ZERO, |entry| entry.arrived);
+            let Some(ticket) = self.remove(sequence) else { continue };
+            (arrived, count) = (arrived.saturating_add(came), count.saturating_add(1));
+            tickets.push(ticket);
+        }
+        self.ran = arrived / count.max(1);
+        tickets
     }
 
     /// Takes out everything, oldest first.

@@ -35,6 +35,20 @@ fn a_flooded_queue_takes_turns_with_others() {
 }
 
 #[test]
+fn those_that_a_queue_leaves_waiting_win_no_turns_for_others() {
+    let (mut device, flood, other) = two(ONE_LANE, settings(), settings());
+    admit(&mut device, flood, 0, [Ticket { class: 1, ..ticket("left") }]);
+    admit(&mut device, other, 1, [ticket("o")]);
+    let turns: Vec<_> = (1..6)
+        .map(|now| {
+            admit(&mut device, flood, now, ["f"; 4].map(ticket));
+            run(&mut device, now)[0]
+        })
+        .collect();
+    assert_eq!(turns, ["f", "f", "o", "f", "f"], "its oldest waits all the time");
+}
+
+#[test]
 fn a_patient_model_lets_one_go_first_whose_answers_are_wanted_soon() {
     let slo = |timeout| QueueSettings { default_timeout: Some(ms(timeout)), ..settings() };
     let device = DeviceSettings { turn_order: TurnOrder::Slo, ..ONE_LANE };
