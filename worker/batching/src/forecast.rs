@@ -44,11 +44,9 @@ impl Starts {
         Self { free, ..self }
     }
 
-    /// Lets other work go first, spread over all lanes.
-    pub(crate) fn after(mut self, work: Duration) -> Self {
-        let lanes = u32::try_from(self.free.len()).unwrap_or(u32::MAX).max(1);
-        self.delay = self.delay.saturating_add(work / lanes);
-        self
+    /// All of them later by so much.
+    pub(crate) fn delayed(self, delay: Duration) -> Self {
+        Self { delay: self.delay.saturating_add(delay), ..self }
     }
 
     /// When the next batch begins.

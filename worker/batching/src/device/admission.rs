@@ -55,7 +55,7 @@ impl<T: Cancel> Device<T> {
             if self.start_in(now, id).is_zero() {
                 return queue.costs.of(&first.shape).of(first.units) <= slack;
             }
-            let starts = self.starts(now, id, queue).after(quote.others);
+            let starts = self.starts_among(now, id, queue, quote.others);
             let outlook = queue.outlook(now, &first.shape, first.class, ask);
             let waiting = queue.rows_with(&first.shape, first.class);
             outlook.in_time(starts, before as f64, waiting as f64, slack)
@@ -71,6 +71,6 @@ impl<T: Cancel> Device<T> {
         }
         let ask = Ask { before: Some(0), ..Ask::default() };
         let others = self.quote_for(now, id, shape, ask)?.others;
-        Some(self.starts(now, id, queue).after(others))
+        Some(self.starts_among(now, id, queue, others))
     }
 }

@@ -43,6 +43,21 @@ impl<T: Cancel> Device<T> {
         lanes
     }
 
+    /// When lanes are free for the queue, after so much work of others that [`Device::quote_for`] counts.
+    pub(super) fn starts_among(
+        &self,
+        now: Duration,
+        id: QueueId,
+        queue: &Queue<T>,
+        others: Duration,
+    ) -> Starts {
+        let shared = match self.lanes_to_itself(id) {
+            0 => self.settings.lanes,
+            own => own.min(queue.settings.lanes),
+        };
+        self.starts(now, id, queue).delayed(others / shared.max(1))
+    }
+
     /// When lanes are free for the queue, before the work of others with which it competes.
     pub(super) fn starts(&self, now: Duration, id: QueueId, queue: &Queue<T>) -> Starts {
         let (own_lanes, to_itself) = (queue.settings.lanes.max(1), self.lanes_to_itself(id));

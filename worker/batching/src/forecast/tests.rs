@@ -43,8 +43,8 @@ fn batches_that_go_first_take_the_lanes_that_are_free_first() {
 }
 
 #[test]
-fn work_of_others_is_spread_over_the_lanes() {
-    assert_eq!(lanes(&[5, 9]).after(ms(40)).first(), ms(25));
+fn lanes_can_be_later_than_they_are_free() {
+    assert_eq!(lanes(&[5, 9]).delayed(ms(20)).first(), ms(25));
     assert_eq!(lanes(&[5, 9]).not_before(ms(7)).first(), ms(7));
 }
 

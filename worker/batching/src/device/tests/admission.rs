@@ -219,3 +219,64 @@ fn lanes_that_others_cannot_take_are_there_for_it() {
     // 9, and on two lanes three batches of the other model and one of its own.
     assert_eq!(quote.device_ahead, ms(9) + ms(3 * 8 + 90 + 9) / 2);
 }
+
+/// Three lanes, of which two models that may have one each keep two busy since 10 ms, until 19 and 30.
+fn two_of_three_lanes() -> (Device<Job>, QueueId, QueueId) {
+    let mut device = Device::new(DeviceSettings { lanes: 3, ..ONE_LANE });
+    let single = QueueSettings { max_batch_rows: 32, lanes: 1, ..settings() };
+    let (queue, other) = (device.add(single.clone()), device.add(single));
+    measure(&mut device, queue, 9);
+    occupy(&mut device, queue, 10, 1);
+    occupy(&mut device, other, 10, 12);
+    (device, queue, other)
+}
+
+#[test]
+fn a_free_lane_is_of_no_use_to_a_model_that_may_have_no_more() {
+    let (mut device, queue, other) = two_of_three_lanes();
+    assert_eq!(refusal(&mut device, queue, 10, due("late", 27)), Some(Refusal::Deadline), "9 ms and 9");
+    assert_eq!(refusal(&mut device, queue, 10, due("tight", 31)), None);
+    assert_eq!(refusal(&mut device, other, 10, due("late", 38)), Some(Refusal::Deadline), "20 ms and 9");
+}
+
+#[test]
+fn models_that_compete_for_a_lane_wait_for_each_other() {
+    let (mut device, queue, _) = two_of_three_lanes();
+    // A third model may have all lanes, and its requests came first: 8 ms until one is free, a third of 40, and 11.25.
+    let third = device.add(QueueSettings { max_batch_rows: 32, ..settings() });
+    admit(&mut device, third, 10, ["t"; 64].map(ticket));
+    assert_eq!(start(&mut device, 10).rows, 32, "the third lane");
+    assert_eq!(refusal(&mut device, queue, 11, due("late", 43)), Some(Refusal::Deadline));
+    assert_eq!(refusal(&mut device, queue, 11, due("tight", 45)), None);
+}
+
+#[test]
+fn what_others_run_without_more_to_come_is_waited_for() {
+    let (mut device, queue, other) = two_of_three_lanes();
+    let third = device.add(QueueSettings { max_batch_rows: 32, lanes: 2, ..settings() });
+    occupy(&mut device, third, 10, 4);
+    // Its own batch ends at 19, those of the others at 30 and 22; nothing waits for any of them.
+    assert_eq!(device.admit(ms(10), queue, vec![ticket("a")]), Ok(ms(18)));
+    assert_eq!(
+        device.admit(ms(10), third, vec![ticket("b")]),
+        Ok(ms(21)),
+        "a takes the lane that is free at 19"
+    );
+    assert_eq!(device.admit(ms(10), other, vec![ticket("c")]), Ok(ms(29)));
+}
+
+#[test]
+fn buckets_of_one_model_share_the_lanes_that_it_may_have() {
+    let mut device = Device::new(DeviceSettings { lanes: 4, ..ONE_LANE });
+    let costs = vec![(ShapeKey(Box::new([1])), COST), (ShapeKey(Box::new([2])), COST)];
+    let queue = device.add(QueueSettings { max_batch_rows: 32, lanes: 1, costs, ..settings() });
+    admit(&mut device, queue, 0, [shaped(1, ticket("measured"))]);
+    let batch = start(&mut device, 0);
+    device.finish(ms(9), batch.id, Ended::Ran(ms(9)));
+    admit(&mut device, queue, 10, [shaped(1, rows(12, ticket("running")))]);
+    start(&mut device, 10);
+    admit(&mut device, queue, 11, ["a"; 32].map(|name| shaped(1, ticket(name))));
+    // Its only lane is free at 30, 40 ms of the other bucket go first: 70 and 11.25, and a row that may come.
+    assert_eq!(refusal(&mut device, queue, 12, shaped(2, due("late", 81))), Some(Refusal::Deadline));
+    assert_eq!(refusal(&mut device, queue, 12, shaped(2, due("tight", 84))), None);
+}
