@@ -22,18 +22,31 @@ impl<T: Cancel> Device<T> {
     #[must_use]
     pub fn quote(&self, now: Duration, queue: QueueId) -> Option<Quote> {
         let shape = self.queues.get(&queue)?.smallest_shape();
-        self.quote_for(now, queue, &shape, Ask::default())
+        let device_ahead = self.quote_among_all(now, queue, &shape, Ask::default())?.device_ahead;
+        self.quote_for(now, queue, &shape, Ask::default()).map(|quote| Quote { device_ahead, ..quote })
     }
 
-    /// What a request for that bucket would be told.
+    /// What a request for that bucket would be told; where the queue has lanes to itself, as if they were the device.
     pub(super) fn quote_for(&self, now: Duration, id: QueueId, shape: &ShapeKey, ask: Ask) -> Option<Quote> {
+        let lanes = self.lanes_to_itself(id);
+        if lanes == 0 {
+            return self.quote_among_all(now, id, shape, ask);
+        }
         let own = self.queues.get(&id)?;
         let bucket = own.view_of(now, shape, self.own_free_in(now, id, own));
-        let device = DeviceView {
-            lanes: self.settings.lanes.max(1),
-            free_in: self.free_in(now),
-            down: Duration::ZERO,
-        };
+        let free_in = self.starts(now, id, own).first();
+        let device = DeviceView { lanes, free_in, down: Duration::ZERO };
+        let siblings = own.waiting_shapes().filter(|waiting| *waiting != shape).take(SAMPLE);
+        let siblings = siblings.map(|waiting| own.view_of(now, waiting, bucket.free_in));
+        Some(quote::quote(&device, &bucket, siblings, ask))
+    }
+
+    /// The same where it competes with all others.
+    fn quote_among_all(&self, now: Duration, id: QueueId, shape: &ShapeKey, ask: Ask) -> Option<Quote> {
+        let own = self.queues.get(&id)?;
+        let bucket = own.view_of(now, shape, self.own_free_in(now, id, own));
+        let (lanes, free_in) = (self.settings.lanes.max(1), self.free_in(now));
+        let device = DeviceView { lanes, free_in, down: Duration::ZERO };
         Some(quote::quote(&device, &bucket, self.others(now, id, shape), ask))
     }
 
