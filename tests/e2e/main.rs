@@ -44,6 +44,8 @@ mod repository;
 #[cfg(test)]
 mod routes;
 #[cfg(test)]
+mod shapes;
+#[cfg(test)]
 mod slow;
 #[cfg(test)]
 mod smoke;
