@@ -103,7 +103,7 @@ pub struct ReplicaLoad {
     pub queued: u64,
     /// Requests accepted and not yet answered, queued ones included.
     pub in_flight: u64,
-    /// Requests accepted so far.
+    /// Requests that came for it so far, those included that its queue did not let in.
     pub arrivals: u64,
     /// How fast it is and when it would answer one more request; absent while it is not
     /// loaded, and from foreign workers.
