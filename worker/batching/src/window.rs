@@ -20,7 +20,8 @@ pub(crate) fn with_margin(time: Duration) -> Duration {
     stretched(time, MARGIN_PERCENT)
 }
 
-fn stretched(time: Duration, percent: u32) -> Duration {
+/// A time that is so many percent longer.
+pub(crate) fn stretched(time: Duration, percent: u32) -> Duration {
     time.saturating_add(time.saturating_mul(percent) / 100)
 }
 

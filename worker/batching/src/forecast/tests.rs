@@ -73,17 +73,17 @@ fn a_batch_that_leaves_it_out_may_be_followed_by_one_in_time() {
 
 #[test]
 fn full_batches_ahead_run_first() {
-    // Two of 40 ms on one lane, or one on each of two.
-    assert_eq!(least(QUIET, &lanes(&[10]), 64.0, 64.0), 102, "10 + 80 + 11.25");
-    assert_eq!(least(QUIET, &lanes(&[10, 10]), 64.0, 64.0), 62);
+    // Two of 40 ms on one lane, or one on each of two; each counts for 60.
+    assert_eq!(least(QUIET, &lanes(&[10]), 64.0, 64.0), 142, "10 + 120 + 11.25");
+    assert_eq!(least(QUIET, &lanes(&[10, 10]), 64.0, 64.0), 82);
 }
 
 #[test]
 fn the_last_rows_of_a_wide_request_count() {
     let wide = Outlook { rows: 70.0, ..QUIET };
     // Two batches of 40 and one of 32 rows at the most: the request of 70 is taken for three.
-    assert!(!wide.in_time(lanes(&[10]), 0.0, 0.0, ms(89)));
-    assert!(wide.in_time(lanes(&[10]), 0.0, 0.0, ms(140)));
+    assert!(!wide.in_time(lanes(&[10]), 0.0, 0.0, ms(129)));
+    assert!(wide.in_time(lanes(&[10]), 0.0, 0.0, ms(180)));
 }
 
 #[test]

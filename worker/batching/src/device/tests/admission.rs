@@ -115,11 +115,11 @@ fn a_request_in_parts_gets_in_whole_or_not_at_all() {
 fn all_parts_of_a_request_must_be_done_in_time() {
     let (mut device, queue) = busy(12);
     let parts = |deadline| (0..3).map(|_| rows(32, due("part", deadline))).collect::<Vec<_>>();
-    // Free at 30; two of 40 ms go first, and one of 40 with its margin.
-    let refused = device.admit(ms(10), queue, parts(150)).unwrap_err();
+    // Free at 30; two of 40 ms go first and count for 60, and one of 40 with its margin.
+    let refused = device.admit(ms(10), queue, parts(199)).unwrap_err();
     assert_eq!((refused.refusal, refused.parts.len()), (Refusal::Deadline, 3));
     assert_eq!(device.view(queue).queued_rows, 0);
-    device.admit(ms(10), queue, parts(170)).unwrap();
+    device.admit(ms(10), queue, parts(200)).unwrap();
     assert_eq!(device.view(queue).queued_rows, 96);
 }
 
