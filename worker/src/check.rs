@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::{
     backend::Host,
     model::{
-        loader::{self, Loaded, Progress},
+        loader::{self, Beside, Loaded, Progress},
         repository::{self, FoundModel, FoundVersion},
         warmup::{ShapeCost, Step},
     },
@@ -81,7 +81,7 @@ fn load(
 ) -> Result<Loaded, String> {
     let name = format!("{} {}", model.name, version.version);
     bar.set_message(name.clone());
-    loader::load(model, version, host, lanes, &mut |progress| {
+    loader::load(model, version, host, Beside::Nothing { lanes }, &mut |progress| {
         if let Progress::Step(Step { shapes_done, shapes, bucket, rows, is_timed }) = progress {
             let work = if is_timed { "timing" } else { "checking" };
             let bucket = bucket.map(|bucket| format!(", bucket {bucket} ({} of {shapes})", shapes_done + 1));

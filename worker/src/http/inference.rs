@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hyper::body::Body;
+use weir_config::model::Padding;
 use weir_protocol::{
     Datatype, InferRequest, InferResponse, OipError, Priority, Reason, Refusal,
     codec::{self, CodecLimits, Encoded, RawInput},
@@ -144,7 +145,9 @@ fn decode(
     if json_len != Some(0) {
         return codec::decode_request(body, json_len, limits);
     }
-    let [input] = &spec.inputs[..] else {
+    // Masks are made where they are not brought.
+    let mut needed = spec.inputs.iter().filter(|input| input.padding != Padding::Mask);
+    let (Some(input), None) = (needed.next(), needed.next()) else {
         return Err(OipError::bad_request(format!(
             "a request without JSON (Inference-Header-Content-Length: 0) is for models with one input, this one has {}: \
              send the JSON part",

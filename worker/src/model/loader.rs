@@ -1,7 +1,7 @@
 //! From a version's folder to a model that can serve: load, warm up.
 //!
-//! Blocks for as long as loading takes (called by `store` and by `weir-worker check`). Works on a thread of its own and
-//! of low priority, so that what serves meanwhile keeps the processor. Every way to fail is a sentence for the operator.
+//! Blocks for as long as loading takes (called by `store` and by `weir-worker check`). Works on a thread of its own,
+//! of low priority where others serve, so that they keep the processor. Every way to fail is a sentence for the operator.
 
 use std::{panic::resume_unwind, sync::Arc, thread};
 
@@ -57,6 +57,19 @@ impl Loaded {
     }
 }
 
+/// What else the device does while a version is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beside {
+    /// Nothing that matters: passes are timed with so many lanes at work, all that the device has.
+    Nothing {
+        /// Lanes of the device.
+        lanes: u32,
+    },
+    /// It serves: the load gets what that leaves over of the processor. Those who serve are company enough for passes
+    /// that are timed.
+    Serving,
+}
+
 /// How far a load has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
@@ -66,8 +79,7 @@ pub enum Progress {
     Step(Step),
 }
 
-/// Loads one version and runs its first forward passes. While passes are timed, `lanes` lanes are at work: all that the
-/// device has, or 1 where others serve, which are company enough and are to be left alone. `told` hears how far it is.
+/// Loads one version and runs its first forward passes. `told` hears how far it is.
 ///
 /// # Errors
 /// Why this version cannot serve, in words.
@@ -75,13 +87,19 @@ pub fn load(
     model: &FoundModel,
     version: &FoundVersion,
     host: &Host,
-    lanes: u32,
+    beside: Beside,
     told: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Loaded, String> {
     thread::scope(|scope| {
         let work = || {
-            // For good, which is why the thread is not the caller's.
-            device::lower_priority();
+            let lanes = match beside {
+                Beside::Nothing { lanes } => lanes,
+                Beside::Serving => {
+                    // For good, which is why the thread is not the caller's.
+                    device::lower_priority();
+                    1
+                }
+            };
             load_here(model, version, host, lanes, told)
         };
         let thread = thread::Builder::new().name("loader".to_owned()).spawn_scoped(scope, work);

@@ -1,5 +1,6 @@
 //! Requests of all shapes: lengths that are padded to share a batch, and more rows than a batch may have.
 
+use http::Request;
 use serde_json::{Value, json};
 
 use super::fixture::{Reply, Repository, Running};
@@ -129,6 +130,16 @@ async fn without_unpad_an_output_is_as_long_as_its_bucket_and_shows_the_padding(
     let running = Running::start(Repository::new().with("echo", &toml, &[1])).await;
     let reply = all(&running, "echo", vec![body("ids", &[1, 2], &[5, 6])]).await;
     assert_eq!(output(&reply[0]), (json!([1, 4]), json!([5, 6, -1, -1])));
+}
+
+#[tokio::test]
+async fn a_request_without_json_may_leave_the_mask_out() {
+    let toml = ECHO_LENGTHS.replace("60s", "0s");
+    let running = Running::start(Repository::new().with("echo", &toml, &[1])).await;
+    let post = Request::post("/v2/models/echo/infer").header("inference-header-content-length", "0");
+    let reply = running.send(post, &[5, 0, 0, 0, 6, 0, 0, 0, 7, 0, 0, 0][..]).await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    assert!(reply.body.ends_with(&[5, 0, 0, 0, 6, 0, 0, 0, 7, 0, 0, 0]), "{reply:?}");
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ use crate::{
     lanes::Served,
     model::{
         lifecycle::Event,
-        loader::{self, Progress},
+        loader::{self, Beside, Progress},
         warmup::Step,
     },
     telemetry::Telemetry,
@@ -219,8 +219,10 @@ impl Store {
         replica: &Replica,
         host: &Host,
     ) -> Result<(), String> {
-        let lanes = if self.is_settled() { 1 } else { self.lanes.count() };
-        let loaded = loader::load(&model.found, found, host, lanes, &mut self.progress(replica))?;
+        // Until everything was loaded once the worker is not ready, and must not wait behind whoever else is busy.
+        let start = Beside::Nothing { lanes: self.lanes.count() };
+        let beside = if self.is_settled() { Beside::Serving } else { start };
+        let loaded = loader::load(&model.found, found, host, beside, &mut self.progress(replica))?;
         if let Some(warning) = &loaded.warning {
             tracing::warn!(model = %replica.model, version = %replica.version, "{warning}");
         }
