@@ -76,6 +76,21 @@ fn every_request_is_answered_and_no_lane_sleeps_over_one() {
     });
 }
 
+/// A lane that sleeps until a far time is woken for what can run before.
+#[test]
+fn a_lane_that_waits_for_company_serves_others_meanwhile() {
+    check(|| {
+        let bench = Bench::new(1, &[queue(1, Duration::from_secs(86_400)), queue(1, Duration::ZERO)]);
+        let (alone, alone_asked) = ticket(1);
+        bench.front(0).admit(alone).unwrap();
+        bench.front(1).ask(2);
+        let (company, company_asked) = ticket(1);
+        bench.front(0).admit(company).unwrap();
+        assert_eq!((alone_asked.answer(), company_asked.answer()), (Answer::Ran, Answer::Ran));
+        bench.end();
+    });
+}
+
 /// A request of several parts becomes several batches at once, and each has a lane.
 #[test]
 fn the_parts_of_a_request_run_side_by_side() {
@@ -294,12 +309,9 @@ fn closing_everything_at_once_ends() {
 #[test]
 fn lanes_end_together_after_what_is_queued() {
     check(|| {
-        let bench = Bench::new(2, &[queue(1, Duration::ZERO)]);
-        let admitted = [2, 2].map(|rows| {
-            let (ticket, asked) = ticket(rows);
-            bench.front(0).admit(ticket).unwrap();
-            asked
-        });
+        let bench = Bench::new(2, &[queue(1, DELAY)]);
+        let (parts, admitted): (Vec<_>, Vec<_>) = [2, 1].map(ticket).into_iter().unzip();
+        assert!(bench.handover.admit(now, bench.queues[0], parts).0.is_ok());
         bench.handover.end();
         let (late, _asked) = ticket(1);
         assert_eq!(bench.front(0).admit(late), Err(Refusal::NotReady));

@@ -20,6 +20,8 @@ use shuttle::{
     thread::{self, Thread},
 };
 
+/// Waits of an hour and more do not end by themselves: whoever counts on that sleeps too long.
+const ENDLESS: Duration = Duration::from_secs(3600);
 /// How likely a timed wait is to end each time that its thread could go on.
 const END_RATIO: f64 = 0.2;
 
@@ -109,7 +111,7 @@ impl Condvar {
         let (me, end) = (self.lie_down(), NOW.get() + limit);
         guard.unlocked(|| {
             while !me.told() {
-                if thread_rng().gen_bool(END_RATIO) {
+                if limit < ENDLESS && thread_rng().gen_bool(END_RATIO) {
                     self.sleepers.lock().unwrap().retain(|sleeper| !Arc::ptr_eq(sleeper, &me));
                     NOW.set(NOW.get().max(end));
                     return;

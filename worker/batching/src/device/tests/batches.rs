@@ -186,6 +186,16 @@ fn more_rows_than_are_worth_while_run_in_two_batches() {
 }
 
 #[test]
+fn a_deep_queue_with_deadlines_keeps_to_no_preferred_size() {
+    let preferred = QueueSettings { max_batch_rows: 8, preferred_batch_rows: vec![4], ..settings() };
+    let (mut device, queue) = one(preferred);
+    measure(&mut device, queue, 9);
+    admit(&mut device, queue, 10, ["a"; 12].map(|name| due(name, 1_000)));
+    assert_eq!(run(&mut device, 10).len(), 8, "more than a batch waits: small ones are less throughput");
+    assert_eq!(run(&mut device, 10).len(), 4, "what is left fills the preferred size");
+}
+
+#[test]
 fn a_deep_queue_runs_full_batches_whatever_is_worth_while() {
     let useful = QueueSettings { useful_rows: vec![(ShapeKey::default(), 3)], ..settings() };
     let (mut device, queue) = one(useful);
