@@ -222,3 +222,21 @@ proptest! {
         prop_assert_eq!(rank.rows_until(ms(order)), walked);
     }
 }
+
+#[test]
+fn its_turn_goes_by_its_oldest_while_batches_take_the_oldest() {
+    let mut line = line(&[(0, 0, None), (4, 0, None), (6, 0, None), (9, 0, None)]);
+    assert_eq!(line.turn(), Some((ms(0), 0)));
+    assert_eq!(line.take([0, 1].into_iter()).len(), 2);
+    assert_eq!(line.turn(), Some((ms(6), 2)), "those that ran came at 2 on average");
+}
+
+#[test]
+fn its_turn_goes_by_those_that_ran_when_they_came_later_than_who_is_left() {
+    let mut line = line(&[(0, 1, None), (4, 0, None), (8, 0, None), (9, 0, None)]);
+    assert_eq!(line.take([1, 2].into_iter()).len(), 2);
+    assert_eq!(line.turn(), Some((ms(6), 0)), "4 and 8 on average");
+    assert_eq!(line.take([7].into_iter()).len(), 0, "there is none of that number");
+    line.take([0, 3].into_iter());
+    assert_eq!((line.turn(), line.rows()), (None, 0));
+}
