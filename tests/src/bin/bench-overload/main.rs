@@ -2,7 +2,7 @@
 //!
 //! The real worker with one lane and the MLP of `worker/examples/models`. First as much as it can do; then 1.5 times
 //! that, at times that do not depend on answers, each answer useful for 50 ms. The share answered in time is held against
-//! `weir_loadtest::simulate` for the costs that the worker itself reports. Run by `cargo xtask bench overload`; needs
+//! `weir_loadtest::simulate` for the costs that the worker itself reports meanwhile. Run by `cargo xtask bench overload`; needs
 //! release binaries, `examples/models` among them, in `WEIR_BIN_DIR` or beside it.
 
 mod outcome;
@@ -16,7 +16,7 @@ use tokio::time::{Instant, interval};
 use weir_loadtest::{Call, Encoding, InputSpec, Payload, Plan, Process, Report, Run, Schedule};
 
 use crate::{
-    outcome::Outcome,
+    outcome::{Look, Outcome},
     served::{BATCH_ROWS, MODEL, Served, WIDTH},
 };
 
@@ -30,7 +30,7 @@ const BATCHES_IN_FLIGHT: u32 = 3;
 const CONNECTIONS: usize = 2048;
 /// A request without an answer by then is lost.
 const LIMIT: Duration = Duration::from_secs(10);
-/// Between two looks at the worker's memory.
+/// Between two looks at the worker.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// Measures a worker under overload beside the simulation of it.
@@ -70,14 +70,12 @@ fn main() -> ExitCode {
 async fn measure(options: &Options) -> Result<bool> {
     let served = Served::start().await?;
     let saturation = saturate(&served, options).await?;
-    let estimate = served.cost().await?;
     let rate = options.load * saturation.throughput;
-    // Its report counts for nothing: memory has not found its level yet.
+    // This one counts for nothing: memory has not found its level yet.
     overload(&served, options, rate, SETTLE).await?;
-    let (report, memory) =
+    let (report, looks) =
         overload(&served, options, rate, Duration::from_secs(options.seconds.into())).await?;
-    let outcome =
-        Outcome { rows: options.rows, load: options.load, cost: estimate, saturation, report, memory };
+    let outcome = Outcome { rows: options.rows, load: options.load, saturation, report, looks };
     outcome.print()
 }
 
@@ -95,26 +93,26 @@ async fn saturate(served: &Served, options: &Options) -> Result<Report> {
     Ok(report)
 }
 
-/// More than the worker can do, and its resident memory meanwhile, in bytes.
+/// More than the worker can do, and what it looks like meanwhile.
 async fn overload(
     served: &Served,
     options: &Options,
     rate: f64,
     length: Duration,
-) -> Result<(Report, Vec<u64>)> {
+) -> Result<(Report, Vec<Look>)> {
     let plan = plan(served, options, rate, length)?;
     let requests = plan.schedule.requests();
     let limit = Instant::now() + length + 2 * LIMIT;
     let run = Run::start(plan)?;
-    let (mut memory, mut looks) = (Vec::new(), interval(LOOK));
+    let (mut looks, mut ticks) = (Vec::new(), interval(LOOK));
     while run.progress().finished < requests {
         ensure!(Instant::now() < limit, "requests do not end: {:?}", run.progress());
-        looks.tick().await;
-        memory.push(served.memory()?);
+        ticks.tick().await;
+        looks.push(Look { memory: served.memory()?, cost: served.cost().await? });
     }
     let report = run.finish().await;
     served.idle().await?;
-    Ok((report, memory))
+    Ok((report, looks))
 }
 
 fn plan(served: &Served, options: &Options, rate: f64, length: Duration) -> Result<Plan> {
