@@ -31,6 +31,10 @@ use crate::{bare::Bare, client::Client, page::Page, worker::Served};
 /// Requests of a turn. Short turns: a machine that has other work changes its pace within seconds.
 const TURN: u32 = 5;
 
+/// Workers and bare modules that are started anew, one pair after another: where a process's memory happens to lie makes
+/// the same pass up to 3 % faster or slower for as long as the process lives.
+const PAIRS: u32 = 6;
+
 /// Requests of each side before anything is counted: libtorch is steady from its third pass on.
 const SETTLE: u32 = 5;
 
@@ -69,39 +73,25 @@ fn main() -> Result<ExitCode> {
 
 async fn measure(requests: u32) -> Result<Found> {
     let folder = tempfile::tempdir()?;
-    let bare = Bare::load(&resnet::make(folder.path())?, &resnet::IMAGE)?;
-    let served = Served::start(folder.path()).await.context("starting weir-worker")?;
+    let file = resnet::make(folder.path())?;
     let request = request::one_row("x", &resnet::IMAGE)?;
-    let mut client = Client::connect(served.address, resnet::NAME, &request).await?;
-    for _ in 0..SETTLE {
-        client.ask().await?;
-        bare.pass()?;
+    let mut found = Found::default();
+    for _ in 0..PAIRS {
+        let bare = Bare::load(&file, &resnet::IMAGE)?;
+        let served = Served::start(folder.path()).await.context("starting weir-worker")?;
+        let client = Client::connect(served.address, resnet::NAME, &request).await?;
+        found.pair(&bare, &served, client, requests / PAIRS).await?;
     }
-    // The sum of the worker's own forward passes in seconds, and their number.
-    let forward = async || {
-        let page = Page(served.get("/metrics").await?);
-        let value = |name| page.value(name, resnet::NAME);
-        anyhow::Ok((value("forward_seconds_sum")?, value("forward_seconds_count")?))
-    };
-    let before = forward().await?;
-    let (mut alone, mut through) = (Vec::new(), Vec::new());
-    for _ in 0..requests.div_ceil(TURN) {
-        for _ in 0..TURN {
-            let clock = Clock::start();
-            client.ask().await?;
-            through.push(clock.now());
-        }
-        for _ in 0..TURN {
-            let clock = Clock::start();
-            bare.pass()?;
-            alone.push(clock.now());
-        }
-    }
-    let after = forward().await?;
-    let forward = Duration::from_secs_f64((after.0 - before.0) / (after.1 - before.1));
-    alone.sort_unstable();
-    through.sort_unstable();
-    Ok(Found { alone, through, forward })
+    found.alone.sort_unstable();
+    found.through.sort_unstable();
+    Ok(found)
+}
+
+/// The sum of the worker's own forward passes in seconds, and their number.
+async fn forward(served: &Served) -> Result<(f64, f64)> {
+    let page = Page(served.get("/metrics").await?);
+    let value = |name| page.value(name, resnet::NAME);
+    Ok((value("forward_seconds_sum")?, value("forward_seconds_count")?))
 }
 
 fn mean(times: &[Duration]) -> Duration {
@@ -117,16 +107,48 @@ fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
+#[derive(Default)]
 struct Found {
     /// Times of the bare forward, sorted.
     alone: Vec<Duration>,
     /// Times through HTTP, sorted.
     through: Vec<Duration>,
-    /// Mean of the worker's own forward passes: what is not alike between them and the bare ones is the machine's.
-    forward: Duration,
+    /// Sum of the worker's own forward passes in seconds, and their number: what is not alike between them and the bare
+    /// ones is the machine's.
+    forward: (f64, f64),
 }
 
 impl Found {
+    /// Adds what one worker and one bare module take, in turns.
+    async fn pair(&mut self, bare: &Bare, served: &Served, mut client: Client, requests: u32) -> Result<()> {
+        for _ in 0..SETTLE {
+            client.ask().await?;
+            bare.pass()?;
+        }
+        let before = forward(served).await?;
+        for _ in 0..requests.div_ceil(TURN) {
+            for _ in 0..TURN {
+                let clock = Clock::start();
+                client.ask().await?;
+                self.through.push(clock.now());
+            }
+            for _ in 0..TURN {
+                let clock = Clock::start();
+                bare.pass()?;
+                self.alone.push(clock.now());
+            }
+        }
+        let after = forward(served).await?;
+        self.forward.0 += after.0 - before.0;
+        self.forward.1 += after.1 - before.1;
+        Ok(())
+    }
+
+    /// Mean of the worker's own forward passes.
+    fn forward(&self) -> Duration {
+        Duration::from_secs_f64(self.forward.0 / self.forward.1.max(1.0))
+    }
+
     /// What HTTP and the worker add, at a decile.
     fn added(&self, tenths: usize) -> Duration {
         decile(&self.through, tenths).saturating_sub(decile(&self.alone, tenths))
@@ -151,7 +173,7 @@ impl Found {
             self.share(MEDIAN) * 100.0,
             ms(self.added(1)),
             ms(mean(&self.alone)),
-            ms(self.forward),
+            ms(self.forward()),
         )
     }
 
@@ -165,7 +187,7 @@ impl Found {
             "added_ratio": self.share(MEDIAN),
             "added_p10_ms": ms(self.added(1)),
             "bare_mean_ms": ms(mean(&self.alone)),
-            "worker_forward_mean_ms": ms(self.forward),
+            "worker_forward_mean_ms": ms(self.forward()),
             "limit_ms": ms(PROMISE.0),
             "limit_ratio": PROMISE.1,
             "ok": self.keeps_promise(),
